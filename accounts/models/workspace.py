@@ -1,0 +1,47 @@
+"""Workspaces, the tenants, and who belongs to them."""
+
+from django.db import models
+
+from accounts.models.user import User
+from accounts.roles import Role
+from lumyx.lib import clock
+
+
+class Workspace(models.Model):
+    """A tenant: everything that is bought, called or counted belongs to one."""
+
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=120)
+    #: The person whose free quota it shares and whose verified address opens free models. Also the member with role owner.
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="owned_workspaces")
+    created_at = models.DateTimeField(default=clock.now)
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    suspension_reason = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether an operator has stopped it."""
+        return self.suspended_at is not None
+
+
+class Membership(models.Model):
+    """A person in a workspace, with a role."""
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=12, choices=[(role.value, role.value) for role in Role])
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["workspace", "user"], name="membership_unique"),
+            models.UniqueConstraint(
+                fields=["workspace"], condition=models.Q(role="owner"), name="membership_one_owner"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} is {self.role} of {self.workspace_id}"

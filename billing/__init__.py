@@ -1,0 +1,1 @@
+"""How much: wallets, grants, holds, the ledger, tiers."""

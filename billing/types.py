@@ -1,0 +1,104 @@
+"""What goes into the ledger and what comes out: plain values, no Django. Amounts are nano-USD."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """Why an admission was refused. The first that applies is given, in this order."""
+
+    KEY_REVOKED = "key_revoked"
+    KEY_EXPIRED = "key_expired"
+    WORKSPACE_SUSPENDED = "workspace_suspended"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    WALLET_FROZEN = "wallet_frozen"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaClaim:
+    """One request against a daily quota. ``limit`` 0 is unlimited (counted all the same)."""
+
+    subject: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that asks to be let in.
+
+    ``amount`` is the hold it wants; any hold from ``floor`` to ``amount`` will do (floor == amount: all or nothing).
+    A free model has amount 0 and a quota claim; it gets a hold of 0, so that the sweeper knows of it.
+    ``ttl`` is in seconds of the database's clock.
+    """
+
+    request_id: uuid.UUID
+    workspace_id: int
+    api_key_id: int
+    model: str
+    amount: int
+    floor: int
+    ttl: float
+    quota: QuotaClaim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The answer to an Admission. ``refusal`` None: it is in, and ``held`` is set aside."""
+
+    request_id: uuid.UUID
+    refusal: Refusal | None = None
+    held: int = 0
+    #: What was available to it (posted - held, before its own hold): names the affordable value in a refusal.
+    available: int = 0
+    #: Of the daily quota after this request; None without a claim or with no limit.
+    quota_remaining: int | None = None
+    #: The database's time of the decision.
+    at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of an admitted request. ``rated`` None: nothing came out, the hold is released and the quota given back."""
+
+    request_id: uuid.UUID
+    rated: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The answer to a Settlement. charge = min(rated, hold); absorbed = rated - charge.
+
+    ``applied`` False: a duplicate, or no such hold; nothing was written and charge is what was charged before.
+    """
+
+    request_id: uuid.UUID
+    charge: int
+    absorbed: int
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredHold:
+    """A hold that the sweeper closed, with what the usage event needs."""
+
+    request_id: uuid.UUID
+    workspace_id: int
+    api_key_id: int | None
+    model: str
+    created_at: dt.datetime
+    is_free: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlements:
+    """What a workspace may do now: its tier with the operator's override applied. 0 is unlimited."""
+
+    tier_slug: str
+    tier_name: str
+    requests_per_minute: int
+    daily_requests: int
+    #: Whose daily quota it is: "w:<workspace id>" on a VIP tier, "u:<owner's id>" on Free.
+    quota_subject: str

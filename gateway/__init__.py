@@ -1,0 +1,1 @@
+"""The request: catalog, usage events, and the hot path."""

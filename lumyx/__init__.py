@@ -1,0 +1,1 @@
+"""Wiring: settings, entry points and the small libraries that every app shares."""

@@ -1,0 +1,20 @@
+"""The Celery application and the whole beat schedule in one table. Every task is idempotent: Redis delivers again after a crash."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lumyx.settings.dev")
+
+app = Celery("lumyx")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+#: task name, seconds between runs, what it does
+SCHEDULE = (
+    ("gateway.tasks.sweep_holds", 30, "closes holds whose time is over"),
+    ("billing.tasks.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
+    ("gateway.tasks.roll_up_usage", 60, "adds new usage events to the hourly and daily tables"),
+    ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
+)
+app.conf.beat_schedule = {name: {"task": name, "schedule": seconds} for name, seconds, _ in SCHEDULE}

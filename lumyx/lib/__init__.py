@@ -1,0 +1,1 @@
+"""Small libraries without Django models: ids, money, time, secrets."""

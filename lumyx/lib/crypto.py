@@ -1,0 +1,80 @@
+"""Secrets: encryption at rest, and the form, digest and checksum of API keys.
+
+One master key comes from the environment (``LUMYX_ENCRYPTION_KEY``); every purpose derives its own key from it by
+HKDF-SHA-256, so a leak of one derived key opens nothing else. The associated data binds a ciphertext to its row: copied
+to another row, it does not open. Fails closed: what does not authenticate raises ``SecretError``.
+"""
+
+import functools
+import hmac
+import os
+import secrets
+import zlib
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from lumyx.lib.ids import base62
+
+API_KEY_PREFIX = "lx-"
+#: Characters of base62 that 32 random bytes need (62^43 > 2^256), and that a CRC32 needs (62^6 > 2^32).
+SECRET_WIDTH, CHECKSUM_WIDTH = 43, 6
+API_KEY_LENGTH = len(API_KEY_PREFIX) + SECRET_WIDTH + CHECKSUM_WIDTH
+#: Length of the public part of an API key: "lx-" and 8 characters, unique and safe to show.
+SHOWN_PREFIX_LENGTH = 11
+
+
+class SecretError(Exception):
+    """A ciphertext that was made with another key, for another row, or was changed."""
+
+
+@functools.lru_cache(maxsize=32)
+def _derived(master: bytes, purpose: str) -> AESGCM:
+    key = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=f"lumyx/{purpose}".encode()).derive(master)
+    return AESGCM(key)
+
+
+def seal(plaintext: str, *, master: bytes, purpose: str, row: str) -> bytes:
+    """Encrypt with AES-256-GCM; the result is nonce (12 bytes) + ciphertext + tag.
+
+    Args:
+        plaintext: the secret.
+        master: the 32-byte master key of the installation.
+        purpose: what the secret is for; each purpose has its own derived key.
+        row: the row it belongs to, bound as associated data.
+    """
+    nonce = os.urandom(12)
+    return nonce + _derived(master, purpose).encrypt(nonce, plaintext.encode(), f"{purpose}:{row}".encode())
+
+
+def unseal(sealed: bytes, *, master: bytes, purpose: str, row: str) -> str:
+    """Decrypt what ``seal`` made. Raises SecretError when key, purpose, row or bytes differ."""
+    try:
+        opened = _derived(master, purpose).decrypt(sealed[:12], sealed[12:], f"{purpose}:{row}".encode())
+    except (InvalidTag, ValueError) as error:
+        raise SecretError(f"The secret for {purpose} does not open: wrong key, or it was changed.") from error
+    return opened.decode()
+
+
+def new_api_key() -> str:
+    """Return a new API key: "lx-", 43 base62 characters of 32 random bytes, 6 of their CRC32."""
+    body = base62(int.from_bytes(secrets.token_bytes(32), "big"), width=SECRET_WIDTH)
+    return API_KEY_PREFIX + body + _checksum(body)
+
+
+def _checksum(body: str) -> str:
+    return base62(zlib.crc32(body.encode()), width=CHECKSUM_WIDTH)
+
+
+def api_key_is_well_formed(secret: str) -> bool:
+    """Tell whether the form and checksum are right, so that a typo costs no look-up."""
+    if len(secret) != API_KEY_LENGTH or not secret.startswith(API_KEY_PREFIX) or not secret.isascii():
+        return False
+    return secret[-CHECKSUM_WIDTH:] == _checksum(secret[len(API_KEY_PREFIX) : -CHECKSUM_WIDTH])
+
+
+def api_key_digest(secret: str, *, pepper: bytes) -> bytes:
+    """Return the HMAC-SHA-256 under which a key is stored and looked up (32 bytes)."""
+    return hmac.digest(pepper, secret.encode(), "sha256")
