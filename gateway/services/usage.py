@@ -1,0 +1,85 @@
+"""Usage events: one row per admitted request, written in the transaction that closed its hold."""
+
+import datetime as dt
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from django.db import connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRecord:
+    """What a usage event says; the fields are the columns of gateway.models.UsageEvent, with their units."""
+
+    id: uuid.UUID
+    workspace_id: int
+    api_key_id: int | None
+    model: str
+    upstream_id: int | None = None
+    price_id: int | None = None
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    charge: int = 0
+    absorbed: int = 0
+    usage_source: str
+    flags: str = ""
+    status: str
+    http_status: int
+    error_code: str = ""
+    is_stream: bool = False
+    is_free: bool = False
+    started_at: dt.datetime
+    first_token_ms: int | None = None
+    duration_ms: int
+
+
+_TYPES = {
+    "id": "uuid",
+    "workspace_id": "bigint",
+    "api_key_id": "bigint",
+    "upstream_id": "bigint",
+    "price_id": "bigint",
+    "charge": "bigint",
+    "absorbed": "bigint",
+    "http_status": "smallint",
+    "started_at": "timestamptz",
+    "model": "text",
+    "usage_source": "text",
+    "flags": "text",
+    "status": "text",
+    "error_code": "text",
+    "is_stream": "boolean",
+    "is_free": "boolean",
+}
+_COLUMNS = tuple(field.name for field in fields(UsageRecord))
+#: What an amendment leaves alone: by these the event was counted once already (gateway.services.rollups).
+_IDENTITY = {"id", "workspace_id", "api_key_id", "model", "started_at"}
+
+# S608: names come from the dataclass above, values travel as parameters.
+_INSERT = f"""
+INSERT INTO gateway_usageevent ({", ".join(_COLUMNS)})
+SELECT * FROM unnest({", ".join(f"%s::{_TYPES.get(name, 'integer')}[]" for name in _COLUMNS)})
+ON CONFLICT (id) DO UPDATE SET
+    {", ".join(f"{name} = EXCLUDED.{name}" for name in _COLUMNS if name not in _IDENTITY)},
+    amended_xid = pg_current_xact_id()
+WHERE gateway_usageevent.status = 'expired' AND EXCLUDED.status <> 'expired'
+"""  # noqa: S608
+
+
+def record_usage(events: Sequence[UsageRecord]) -> None:
+    """Write usage events in one statement. An event that exists is kept, unless the sweeper wrote it as expired.
+
+    Such an event is amended: its own numbers replace the zeros, while workspace, key, model and start stay as they were
+    counted. Of several records with one id the first is written. Call it in the transaction that closed the holds.
+    """
+    unique = {record.id: record for record in reversed(events)}
+    if not unique:
+        return
+    # Sorted, so that two batches that amend the same events cannot deadlock.
+    records = sorted(unique.values(), key=lambda record: record.id)
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [[getattr(record, name) for record in records] for name in _COLUMNS])
