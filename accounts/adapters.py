@@ -1,7 +1,56 @@
-"""allauth asks here."""
+"""What allauth asks the project: how a sign-up is saved, and what follows when an address is proved or changed.
+
+allauth offers these as methods, so no signal is needed. What can change which address is a user's, or whether it is
+proved: ``confirm_email`` here, and the page that manages addresses (accounts.views.AddressesView).
+"""
+
+import logging
+from typing import Any, cast
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from accounts.models import User
+from accounts.services.users import EmailTakenError, register_user, sync_email_verification
+
+logger = logging.getLogger(__name__)
 
 
-class AccountAdapter(DefaultAccountAdapter):
-    """Placeholder until the accounts services land."""
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
+    """allauth's decisions, with this project's rows kept in step."""
+
+    def save_user(self, request: HttpRequest, user: User, form: Form, commit: bool = True) -> User:
+        """Save a sign-up together with its workspace, in one transaction."""
+        user = cast("User", super().save_user(request, user, form, commit=False))
+        if not commit:
+            return user
+        try:
+            return register_user(user)
+        except EmailTakenError as error:
+            # Two sign-ups with one address at once: the form had found it free.
+            messages.error(request, self.error_messages["email_taken"])
+            raise ImmediateHttpResponse(redirect("account_signup")) from error
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """Record that an address was proved; it may be a new one that replaces the user's old one."""
+        confirmed = bool(super().confirm_email(request, email_address))
+        sync_email_verification(User.objects.get(pk=email_address.user_id))
+        return confirmed
+
+    def post_login(self, request: HttpRequest, user: User, **details: Any) -> HttpResponse:
+        """Bring the verification in step with rows that were changed outside the site (the admin, a shell)."""
+        sync_email_verification(user)
+        return cast("HttpResponse", super().post_login(request, user, **details))
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a message; a mail server that is away is told to the person and logged, and loses them nothing else."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except OSError:
+            logger.exception("A message could not be sent (%s).", template_prefix)
+            messages.error(self.request, "We could not send the message just now. Please try again in a few minutes.")

@@ -1,0 +1,42 @@
+"""Two pages: a person's e-mail addresses, and (in development only) the messages that would have been sent."""
+
+from typing import cast
+
+from allauth.account.views import EmailView
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts import mailbox
+from accounts.models import User
+from accounts.services.users import sync_email_verification
+
+
+class AddressesView(EmailView):  # type: ignore[misc]  # allauth has no types
+    """allauth's page of e-mail addresses; it can make another address the user's, which may not be proved."""
+
+    def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        """Do what was asked, then bring the user's verification in step with the addresses that are left."""
+        response = cast("HttpResponse", super().post(request, *args, **kwargs))
+        sync_email_verification(User.objects.get(pk=cast("User", request.user).pk))
+        return response
+
+
+@never_cache
+@require_safe
+def development_mail(request: HttpRequest) -> HttpResponse:
+    """List the messages that were written instead of sent. 404 outside development."""
+    if not mailbox.is_open():
+        raise Http404
+    return render(request, "account/development_mail.html", {"sent_messages": mailbox.newest_messages()})
+
+
+@never_cache
+@require_safe
+def development_message(request: HttpRequest, name: str) -> HttpResponse:
+    """Show one message. 404 outside development, and for whatever is not a message."""
+    message = mailbox.message_named(name)
+    if message is None:
+        raise Http404
+    return render(request, "account/development_message.html", {"sent_message": message})
