@@ -1,0 +1,1 @@
+"""The benchmark: its own mock upstream and load generator, around one gateway worker on a core of its own."""

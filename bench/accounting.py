@@ -1,0 +1,82 @@
+"""Who used how much processor time, from the kernel's own accounting, and what else the machine was doing."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the command's name; empty when the process has gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return []
+    return text[text.rindex(")") + 2 :].split()
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent's pid; 0 when the process has gone."""
+    fields = _stat_fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def tree_of(roots: Iterable[int]) -> set[int]:
+    """Return the pids of processes and all their descendants, as of now."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            pid = int(entry.name)
+            children.setdefault(parent_of(pid), []).append(pid)
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting += children.get(pid, [])
+    return found
+
+
+def cpu_seconds(roots: Iterable[int]) -> float:
+    """Return the seconds of user and system time that process trees have used, with those of children that ended."""
+    ticks = 0
+    for pid in tree_of(roots):
+        fields = _stat_fields(pid)
+        if fields:
+            ticks += sum(int(value) for value in fields[11:15])
+    return ticks / _TICK
+
+
+def resident_megabytes(roots: Iterable[int]) -> float:
+    """Return the resident memory of process trees in MB (pages that they share count in each)."""
+    pages = 0
+    for pid in tree_of(roots):
+        fields = _stat_fields(pid)
+        pages += int(fields[21]) if fields else 0
+    return pages * _PAGE / 1e6
+
+
+def pin(roots: Iterable[int], cores: set[int]) -> None:
+    """Bind every thread of process trees to ``cores``; what they start later inherits it."""
+    for pid in tree_of(roots):
+        for thread in Path(f"/proc/{pid}/task").glob("*"):
+            os.sched_setaffinity(int(thread.name), cores)
+
+
+@dataclass(frozen=True, slots=True)
+class MachineTime:
+    """Seconds since the start of the machine, summed over its cores."""
+
+    busy: float
+    stolen: float
+
+
+def machine_time() -> MachineTime:
+    """Read how long all cores were busy, and how long the host kept them from running."""
+    fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    return MachineTime(busy=(user + nice + system + irq + softirq) / _TICK, stolen=steal / _TICK)

@@ -1,0 +1,40 @@
+"""Where the gateway's time goes: py-spy samples the worker while it is saturated, and functions are listed by share."""
+
+import collections
+import subprocess
+import sys
+from pathlib import Path
+
+SAMPLES_PER_SECOND = 250
+
+
+def record(pid: int, *, seconds: float, output: Path) -> subprocess.Popen[bytes]:
+    """Start py-spy on a process; it ends by itself after ``seconds`` and leaves folded stacks in ``output``."""
+    program = Path(sys.executable).with_name("py-spy")
+    options = ["--duration", str(int(seconds)), "--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--native"]
+    return subprocess.Popen(  # noqa: S603  a program of our own environment
+        [program, "record", "--pid", str(pid), *options, "--output", output],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def summarize(folded: str, *, top: int = 20) -> str:
+    """Return two tables from folded stacks: functions by their own share of the samples, and by share with what they call."""
+    alone: collections.Counter[str] = collections.Counter()
+    with_callees: collections.Counter[str] = collections.Counter()
+    total = 0
+    for line in folded.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.rsplit(":", 1)[0] for frame in stack.split(";")]
+        samples = int(count)
+        total += samples
+        alone[frames[-1]] += samples
+        with_callees.update(dict.fromkeys(frames, samples))
+    if not total:
+        return "py-spy took no samples."
+    lines = []
+    for title, counter in (("on its own", alone), ("with what it calls", with_callees)):
+        lines += ["", f"share of the time, {title}:"]
+        lines += [f"{samples / total:7.1%}  {name}" for name, samples in counter.most_common(top)]
+    return "\n".join(lines).lstrip("\n")
