@@ -78,7 +78,11 @@ ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+# Signing in needs no proof of the address: only free models do. False: nothing does (an installation without mail).
+LUMYX_EMAIL_VERIFICATION = True
 ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_CONFIRM_EMAIL_ON_GET = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_UNIQUE_EMAIL = True
@@ -117,6 +121,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "dashboard.views.errors.csrf_failure"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
@@ -144,6 +149,7 @@ LUMYX_API_BODY_LIMIT = 32 * 1024 * 1024
 LUMYX_BODY_DEADLINE = 20.0
 LUMYX_FIRST_BYTE_KEEPALIVE = 15.0
 LUMYX_ADMISSION_TIMEOUT = 4.0
+LUMYX_ADMISSION_QUEUE = 5_000
 LUMYX_SETTLEMENT_WAIT = 60.0
 LUMYX_SETTLEMENT_QUEUE = 20_000
 #: A hold outlives its upstream's total timeout by this much before the sweeper may close it.
@@ -171,5 +177,39 @@ def database_from_url(url: str) -> dict[str, Any]:
             # A statement that hangs must not hang the request; a forgotten transaction must not bloat a hot row.
             "options": "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=10000",
             **options,
+        },
+    }
+
+
+def mailer_from_url(url: str) -> dict[str, Any]:
+    """Return an entry of MAILERS for smtp://user:password@host:587?tls=1 (STARTTLS) or smtps://user:password@host:465 (TLS).
+
+    Without ``tls`` STARTTLS is used when there is a password. Raises ValueError, whose message does not hold the password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError("its host or port cannot be read") from error
+    if parts.scheme not in {"smtp", "smtps"}:
+        raise ValueError("it must begin with smtp:// or smtps://")
+    if not parts.hostname:
+        raise ValueError("it names no host")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    starttls = query.pop("tls", "1" if parts.password and parts.scheme == "smtp" else "0")
+    if query or starttls not in {"0", "1"}:
+        raise ValueError("the only option after the question mark is tls=1 or tls=0")
+    if starttls == "1" and parts.scheme == "smtps":
+        raise ValueError("smtps:// is TLS from the start; leave tls=1 out")
+    return {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": parts.hostname,
+            "port": port or (465 if parts.scheme == "smtps" else 587 if starttls == "1" else 25),
+            "username": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "use_tls": starttls == "1",
+            "use_ssl": parts.scheme == "smtps",
+            "timeout": 10,
         },
     }

@@ -56,8 +56,12 @@ LUMYX_SITE_URL = env.text("LUMYX_SITE_URL", f"http://127.0.0.1:{_run.get('port',
 LUMYX_SANDBOX = "open"
 LUMYX_ALLOW_PRIVATE_UPSTREAMS = True
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = LOCAL_DIR / "mail"
+MAILERS = {
+    "default": {
+        "BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+        "OPTIONS": {"file_path": str(LOCAL_DIR / "mail")},
+    }
+}
 DEFAULT_FROM_EMAIL = "LumyxAI <no-reply@localhost>"
 
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

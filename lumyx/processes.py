@@ -1,0 +1,163 @@
+"""Child processes that cannot outlive us, and how root starts a program that refuses root.
+
+A child gets a session of its own (Ctrl-C at the terminal reaches only its parent, which then stops the children in order)
+and, on Linux, a death signal from the kernel, so that a kill -9 of the parent leaves nothing behind.
+"""
+
+import contextlib
+import ctypes
+import enum
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+#: The user and group that root becomes inside the namespace; "nobody" almost everywhere.
+UNPRIVILEGED_ID = 65534
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Privileges(enum.Enum):
+    """As whom a program that refuses root runs."""
+
+    OWN = "own"  # we are not root: nothing to do
+    NAMESPACE = "namespace"  # still root outside, nobody inside a user namespace of its own: no file changes its owner
+    NOBODY = "nobody"  # no namespaces here (many containers): really nobody, so its files must be where nobody can go
+
+
+def nobody() -> tuple[int, int]:
+    """Return the user and group id of nobody."""
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        return UNPRIVILEGED_ID, UNPRIVILEGED_ID
+    return entry.pw_uid, entry.pw_gid
+
+
+def _enter_namespace() -> None:
+    user, group = os.geteuid(), os.getegid()
+    os.unshare(os.CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{UNPRIVILEGED_ID} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{UNPRIVILEGED_ID} {group} 1")
+
+
+def _become_nobody() -> None:
+    user, group = nobody()
+    os.setgroups([])
+    os.setgid(group)
+    os.setuid(user)
+
+
+def _before_exec(privileges: Privileges, death_signal: signal.Signals) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if privileges is Privileges.NAMESPACE:
+            _enter_namespace()
+        elif privileges is Privileges.NOBODY:
+            _become_nobody()
+        if sys.platform == "linux":
+            # After the change of user, which would clear it.
+            _libc.prctl(PR_SET_PDEATHSIG, death_signal.value)
+            if os.getppid() != parent:
+                os._exit(1)  # the parent died before the line above
+
+    return prepare
+
+
+def lowest_privileges() -> Privileges:
+    """Return how to run what refuses root on this machine."""
+    if os.geteuid() != 0:
+        return Privileges.OWN
+    try:
+        spawn([sys.executable, "-S", "-c", ""], privileges=Privileges.NAMESPACE).wait(10)
+    except (subprocess.SubprocessError, OSError):
+        return Privileges.NOBODY
+    return Privileges.NAMESPACE
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
+    privileges: Privileges = Privileges.OWN,
+    pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own; its output is added to ``log``.
+
+    Args:
+        command: the program and its arguments.
+        log: file that gets standard output and error; without it they are dropped.
+        environment: replaces ours.
+        death_signal: what the kernel sends it when we die (Linux).
+        privileges: as whom it runs.
+        pass_fds: file descriptors that it inherits.
+        cwd: folder it starts in.
+
+    Raises:
+        OSError, subprocess.SubprocessError: it could not be started like that.
+    """
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
+        return subprocess.Popen(  # noqa: S603  our own commands, no shell
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+            # Safe: the callers have no threads, and there is no other way to set a death signal.
+            preexec_fn=_before_exec(privileges, death_signal),
+            pass_fds=pass_fds,
+            cwd=cwd,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], *, stop_signal: signal.Signals = signal.SIGTERM, timeout: float) -> bool:
+    """Ask a child to end and wait up to ``timeout`` seconds; then kill its session. Tell whether it ended by itself."""
+    if process.poll() is not None:
+        return True
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(stop_signal)
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+    return True
+
+
+def command_of(pid: int) -> str:
+    """Return the command line of a running process, "" if there is none (a zombie has none either)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        if Path("/proc/self").exists():
+            return ""
+    found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607  a number, and ps wherever it lives
+    return found.stdout.strip()
+
+
+def end_leftover(pid: int, *, whose: str, grace: float) -> None:
+    """Wait ``grace`` seconds for a process of an earlier run to end, then kill it.
+
+    A process whose command does not contain ``whose`` only has the same number: it is left alone.
+    """
+    deadline = time.monotonic() + grace
+    while whose in command_of(pid):
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
