@@ -1,0 +1,79 @@
+"""The gateway's own ASGI application: the data plane's routes, and the one place where errors become answers."""
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from gateway.endpoints import chat, models
+from gateway.errors import ApiError, not_found, unavailable
+from gateway.http import Receive, Scope, Send, send_error
+from gateway.pipeline import Arrival, Gateway
+from gateway.store import StoreUnavailableError
+
+log = logging.getLogger(__name__)
+
+#: Bases under which every endpoint answers; Anthropic's SDKs add their own /v1 to the base URL.
+BASES = ("/api/v1/v1", "/api/v1")
+ONE_MODEL = "/models/"
+
+
+class GatewayApp:
+    """Answers data-plane requests. ``gateway`` is set by the lifespan before the first request."""
+
+    def __init__(self) -> None:
+        self.gateway: Gateway | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        arrival = Arrival(headers=scope["headers"], receive=receive, send=send)
+        started = False
+
+        async def watched(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        arrival.send = watched
+        try:
+            await self._route(scope["method"], scope["path"], arrival)
+        except ApiError as error:
+            await send_error(send, error, request_id=arrival.id.hex)
+        except StoreUnavailableError as error:
+            log.warning("request %s refused: %s", arrival.id.hex, error)
+            await send_error(send, unavailable(), request_id=arrival.id.hex)
+        except Exception:
+            log.exception("request %s met a bug", arrival.id.hex)
+            if not started:
+                error = ApiError(500, "internal_error", "Something went wrong on our side. It was logged; try again.")
+                await send_error(send, error, request_id=arrival.id.hex)
+
+    async def _route(self, method: str, path: str, arrival: Arrival) -> None:
+        gateway = self.gateway
+        if gateway is None:
+            raise unavailable("The service is starting. Try again in a second.")
+        name = _endpoint_of(path)
+        if name == "/chat/completions":
+            _require(method, "POST", path)
+            await chat.serve(arrival, gateway)
+        elif name == "/models":
+            _require(method, "GET", path)
+            await models.serve_list(arrival, gateway)
+        elif name.startswith(ONE_MODEL) and len(name) > len(ONE_MODEL):
+            _require(method, "GET", path)
+            await models.serve_one(arrival, gateway, name.removeprefix(ONE_MODEL))
+        else:
+            raise not_found(path)
+
+
+def _endpoint_of(path: str) -> str:
+    for base in BASES:
+        if path.startswith(base + "/"):
+            return path[len(base) :]
+    return ""
+
+
+def _require(method: str, allowed: str, path: str) -> None:
+    if method != allowed:
+        raise ApiError(
+            405, "method_not_allowed", f"{path[:200]} answers {allowed} only.", headers=[(b"allow", allowed.encode())]
+        )

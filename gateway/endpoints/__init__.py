@@ -1,0 +1,1 @@
+"""One module an endpoint: parse, run the pipeline, answer."""

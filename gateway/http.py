@@ -1,0 +1,110 @@
+"""HTTP primitives of the gateway's own ASGI application: capped bodies, JSON answers, server-sent events."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from gateway.errors import ApiError, Header
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+JSON: Header = (b"content-type", b"application/json")
+#: Proxies must neither store nor buffer a stream.
+SSE: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+#: A comment line: every SSE client skips it, every proxy sees life.
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def id_headers(request_id: str) -> list[Header]:
+    """Return the request id under both names that SDKs read."""
+    value = request_id.encode()
+    return [(b"x-request-id", value), (b"request-id", value)]
+
+
+async def read_body(receive: Receive, *, limit: int, deadline: float) -> bytes | None:
+    """Read a whole body; None when the client went away.
+
+    Args:
+        receive: ASGI's receive.
+        limit: bytes; more is a 413.
+        deadline: seconds for the whole body; slower is a 408.
+
+    Raises:
+        ApiError: 413 body_too_large, 408 request_timeout.
+    """
+    first = await receive() if deadline <= 0 else await _receive_before(receive, deadline)
+    if first["type"] == "http.disconnect":
+        return None
+    body: bytes = first.get("body", b"")
+    if not first.get("more_body"):
+        return body if len(body) <= limit else _too_large(limit)
+    parts, size = [body], len(body)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline
+    while True:
+        message = await _receive_before(receive, end - loop.time())
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            _too_large(limit)
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _too_large(limit: int) -> bytes:
+    raise ApiError(413, "body_too_large", f"The body is larger than the limit of {limit} bytes.")
+
+
+async def _receive_before(receive: Receive, seconds: float) -> MutableMapping[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await receive()
+    except TimeoutError as error:
+        raise ApiError(408, "request_timeout", "The body did not arrive in time. Send it faster.") from error
+
+
+async def send_json(
+    send: Send, body: bytes, *, request_id: str, status: int = 200, headers: Sequence[Header] = ()
+) -> None:
+    """Send a whole JSON answer."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [JSON, (b"content-length", str(len(body)).encode()), *id_headers(request_id), *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(
+    send: Send,
+    error: ApiError,
+    *,
+    request_id: str,
+    headers: Sequence[Header] = (),
+    before_end: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Send an error body.
+
+    ``before_end`` runs when the client can already read the whole answer, but before the connection closes.
+    """
+    body = error.body(request_id)
+    extra = [*error.headers, *headers]
+    if before_end is None:
+        await send_json(send, body, request_id=request_id, status=error.status, headers=extra)
+        return
+    head = [JSON, (b"content-length", str(len(body)).encode()), (b"connection", b"close"), *id_headers(request_id)]
+    await send({"type": "http.response.start", "status": error.status, "headers": [*head, *extra]})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await before_end()
+    await send({"type": "http.response.body", "body": b""})

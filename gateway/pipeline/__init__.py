@@ -1,0 +1,112 @@
+"""The request, in order: authenticate → admit → route → dispatch → settle → record. Read this file first.
+
+``run`` takes a request from its headers to its record. Up to admission it runs in the request's own coroutine: a client that
+leaves costs nothing. From then on the work belongs to a task of the gateway, because what was admitted must be settled.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from gateway.http import Receive, Send, read_body
+from gateway.limits.minute import MinuteLimiter
+from gateway.pipeline.admit import admit
+from gateway.pipeline.authenticate import authenticate
+from gateway.pipeline.dispatch import Dispatcher
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.permit import find_model
+from gateway.pipeline.record import record
+from gateway.pipeline.route import order_routes
+from gateway.protocols.openai_chat import ChatRequest
+from gateway.store import Store
+from lumyx.lib import clock
+from lumyx.lib.ids import uuid7
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a request: bytes and seconds."""
+
+    body_limit: int
+    body_deadline: float
+    hold_margin: float
+    sandbox_is_open: bool
+
+
+@dataclass(slots=True)
+class Gateway:
+    """What the stages work with; one a process."""
+
+    store: Store
+    minute: MinuteLimiter
+    dispatcher: Dispatcher
+    limits: Limits
+    #: Admitted exchanges that are not settled yet; shutdown waits for them.
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Arrival:
+    """A request as it came in: its headers, and the two ends of its connection."""
+
+    headers: Iterable[tuple[bytes, bytes]]
+    receive: Receive
+    send: Send
+    id: uuid.UUID = field(default_factory=uuid7)
+
+
+async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gateway: Gateway) -> None:
+    """Serve one request. Raises ApiError and StoreUnavailableError for what goes wrong before it is admitted."""
+    started_at, started = clock.now(), clock.monotonic()
+    limits, store = gateway.limits, gateway.store
+    principal = await authenticate(arrival.headers, store=store)
+    body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
+    if body is None:
+        return
+    exchange = Exchange(
+        id=arrival.id,
+        send=arrival.send,
+        started_at=started_at,
+        started=started,
+        principal=principal,
+        request=parse(body),
+    )
+    exchange.model = find_model(
+        store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
+    )
+    await admit(exchange, store=store, minute=gateway.minute, hold_margin=limits.hold_margin)
+    task = asyncio.get_running_loop().create_task(_serve(exchange, gateway))
+    gateway.running.add(task)
+    task.add_done_callback(gateway.running.discard)
+    await _watch(arrival.receive, exchange, task)
+
+
+async def _serve(exchange: Exchange, gateway: Gateway) -> None:
+    """Dispatch, settle and record; nothing that happens to the client's connection ends this task."""
+    try:
+        await gateway.dispatcher.serve(exchange, order_routes(exchange.served_model().routes))
+    except Exception:
+        log.exception("request %s met a bug", exchange.request_id)
+        await gateway.dispatcher.give_up(exchange)
+    record(exchange)
+
+
+async def _watch(receive: Receive, exchange: Exchange, task: "asyncio.Task[None]") -> None:
+    """Wait for the end of the answer, and notice when the client leaves before it.
+
+    ASGI tells of a disconnect through receive() only, and servers wake a waiting receive() when the response is complete.
+    """
+    try:
+        while not task.done():
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                exchange.client_gone = True
+                break
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        exchange.client_gone = True
+        raise

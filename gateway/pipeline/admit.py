@@ -1,0 +1,175 @@
+"""Stage 2: may this request run, and is it paid for. Nothing reaches an upstream that was not admitted here.
+
+Order: the model and the key's right to it, capabilities, pace (Redis, may fail open), then the daily quota and the hold in
+one PostgreSQL transaction (fails closed).
+"""
+
+from billing.rating import affordable_output, hold_for
+from billing.types import Admission, Admitted, QuotaClaim, Refusal
+from gateway.errors import DO_NOT_RETRY, ApiError, Header, retry_after
+from gateway.limits.minute import MinuteLimiter, Pace
+from gateway.pipeline import authenticate
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.permit import check_model
+from gateway.protocols.openai_chat import input_upper_bound
+from gateway.store import Store
+from lumyx.lib import clock
+from lumyx.lib.money import nano_to_usd
+
+
+class Budget:
+    """The bounds of what an answer may use: tokens in, tokens out a choice, and what that costs at most."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        request, model = exchange.request, exchange.served_model()
+        self.rates = model.rates
+        self.choices = request.n
+        # An upstream refuses more input than its context window holds, so no input can cost more than that.
+        self.input_upper = min(input_upper_bound(request), model.context_window)
+        self.ceiling = min(model.max_output_tokens or model.context_window, model.context_window)
+        self.asked = request.max_tokens
+        self.wanted = min(self.asked, self.ceiling) if self.asked is not None else self.ceiling
+
+    def amount(self, tokens: int) -> int:
+        """Return the hold in nano-USD for ``tokens`` of output a choice."""
+        return hold_for(input_upper=self.input_upper, output_max=tokens * self.choices, rates=self.rates)
+
+    def affordable(self, amount: int) -> int:
+        """Return the output tokens a choice that ``amount`` nano-USD pays for."""
+        most = self.wanted * self.choices
+        return (
+            affordable_output(amount=amount, input_upper=self.input_upper, rates=self.rates, at_most=most)
+            // self.choices
+        )
+
+
+async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold_margin: float) -> None:
+    """Admit a request or raise the ApiError that says why not.
+
+    Sets ``held``, ``max_tokens`` (when lowered), and the rate-limit headers. Raises StoreUnavailableError.
+    """
+    model, principal = exchange.served_model(), exchange.principal
+    check_model(exchange.request, model=model, principal=principal)
+    await _keep_pace(exchange, minute)
+    budget = Budget(exchange)
+    explicit = budget.asked is not None
+    amount = budget.amount(budget.wanted)
+    admitted = await store.admit(
+        Admission(
+            request_id=exchange.id,
+            workspace_id=principal.workspace_id,
+            api_key_id=principal.api_key_id,
+            model=model.public_id,
+            amount=amount,
+            floor=amount if explicit else budget.amount(1),
+            ttl=max(route.upstream.total_timeout for route in model.routes) + hold_margin,
+            quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
+        )
+    )
+    if model.is_free:
+        exchange.headers.extend(quota_headers(exchange, admitted))
+    if admitted.refusal is not None:
+        raise _refused(admitted, exchange=exchange, budget=budget)
+    exchange.admitted = True
+    exchange.held = admitted.held
+    _lower_ceiling(exchange, budget)
+
+
+def _lower_ceiling(exchange: Exchange, budget: Budget) -> None:
+    """Tell upstream and client when an answer may be shorter than what was asked for, or than the model allows."""
+    tokens = budget.affordable(exchange.held) if exchange.held < budget.amount(budget.wanted) else budget.wanted
+    if tokens < (budget.asked if budget.asked is not None else budget.ceiling):
+        exchange.max_tokens = tokens
+        exchange.headers.append((b"x-lumyx-max-tokens", str(tokens).encode()))
+
+
+async def _keep_pace(exchange: Exchange, minute: MinuteLimiter) -> None:
+    principal = exchange.principal
+    if principal.requests_per_minute == 0:
+        return
+    pace = await minute.take(f"w{principal.workspace_id}", limit=principal.requests_per_minute)
+    headers = _limit_headers(pace.limit, pace.remaining, format_duration(pace.reset))
+    if not pace.allowed:
+        raise _too_fast(pace, headers)
+    if not exchange.served_model().is_free:
+        exchange.headers.extend(headers)
+
+
+def _too_fast(pace: Pace, headers: list[Header]) -> ApiError:
+    return ApiError(
+        429,
+        "rate_limit_exceeded",
+        f"You have sent {pace.limit} requests this minute, the limit of your tier. Try again in {pace.reset} s.",
+        headers=[*headers, retry_after(pace.reset)],
+    )
+
+
+def quota_headers(exchange: Exchange, admitted: Admitted) -> list[Header]:
+    """Return the three headers of a free model: the daily limit; none where it is unlimited."""
+    limit = exchange.principal.daily_requests
+    if limit == 0 or (admitted.quota_remaining is None and admitted.refusal is not Refusal.QUOTA_EXCEEDED):
+        return []
+    seconds = int(clock.until_midnight(admitted.at or clock.now()).total_seconds())
+    return _limit_headers(limit, admitted.quota_remaining or 0, format_duration(seconds))
+
+
+def _limit_headers(limit: int, remaining: int, reset: str) -> list[Header]:
+    return [
+        (b"x-ratelimit-limit-requests", str(limit).encode()),
+        (b"x-ratelimit-remaining-requests", str(remaining).encode()),
+        (b"x-ratelimit-reset-requests", reset.encode()),
+    ]
+
+
+def format_duration(seconds: int) -> str:
+    """Return seconds in OpenAI's form: "6h12m0s", "12m0s", "59s"."""
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minute}m{second}s"
+    return f"{minute}m{second}s" if minute else f"{second}s"
+
+
+def _refused(admitted: Admitted, *, exchange: Exchange, budget: Budget) -> ApiError:
+    match admitted.refusal:
+        case Refusal.KEY_REVOKED:
+            return authenticate.revoked()
+        case Refusal.KEY_EXPIRED:
+            return authenticate.expired()
+        case Refusal.WORKSPACE_SUSPENDED:
+            return authenticate.suspended()
+        case Refusal.QUOTA_EXCEEDED:
+            return _quota_spent(admitted, exchange)
+        case Refusal.WALLET_FROZEN:
+            return ApiError(
+                402, "wallet_frozen", "This workspace's credits are frozen. Ask the operator of this service."
+            )
+        case _:
+            return _too_dear(admitted, budget)
+
+
+def _quota_spent(admitted: Admitted, exchange: Exchange) -> ApiError:
+    # No retry-after: with one, SDKs and agents sleep until midnight.
+    at = admitted.at or clock.now()
+    minutes = -(-int(clock.until_midnight(at).total_seconds()) // 60)
+    left = f"{minutes // 60}h{minutes % 60}m" if minutes >= 60 else f"{minutes}m"
+    return ApiError(
+        429,
+        "daily_quota_exceeded",
+        f"You have used all {exchange.principal.daily_requests} free requests for today. "
+        f"Resets at 00:00 UTC, in {left}. Upgrade: /pricing",
+        headers=[DO_NOT_RETRY],
+    )
+
+
+def _too_dear(admitted: Admitted, budget: Budget) -> ApiError:
+    have = nano_to_usd(max(0, admitted.available))
+    tokens = budget.affordable(max(0, admitted.available))
+    if budget.asked is not None and tokens > 0:
+        message = (
+            f"max_tokens {budget.asked} may cost up to ${nano_to_usd(budget.amount(budget.wanted))}, and ${have} is available. "
+            f"It covers max_tokens up to {tokens}. Lower it, leave it out, or add credits at /dashboard/credits."
+        )
+    else:
+        message = f"Not enough credits: ${have} is available. Add credits at /dashboard/credits."
+    return ApiError(402, "insufficient_credits", message, headers=[DO_NOT_RETRY])

@@ -1,0 +1,84 @@
+"""Stage 1: who is calling. Works from the headers alone, before a byte of the body is read.
+
+Fails closed; an outage is a 503 (StoreUnavailableError passes through), never a 401.
+"""
+
+from collections.abc import Iterable
+
+from gateway.errors import DO_NOT_RETRY, ApiError
+from gateway.store import Store
+from gateway.types import Principal
+from lumyx.lib import clock, crypto
+
+HOW = "Send your API key as `Authorization: Bearer lx-…`. Keys are made at /dashboard/api-keys."
+
+
+def _refusal(code: str, message: str) -> ApiError:
+    # Without the header, some agents retry a 401 for most of a minute.
+    return ApiError(401, code, message, headers=[DO_NOT_RETRY, (b"www-authenticate", b"Bearer")])
+
+
+def find_secret(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the key that the headers carry, in either style that SDKs use; None when there is none.
+
+    Raises:
+        ApiError: 401 conflicting_api_keys for two different keys, invalid_api_key for another scheme than Bearer.
+    """
+    found: set[str] = set()
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, credential = value.strip().partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise _refusal("invalid_api_key", f"The Authorization header must use the Bearer scheme. {HOW}")
+            found.add(credential.strip().decode("latin-1"))
+        elif name == b"x-api-key":
+            found.add(value.strip().decode("latin-1"))
+    found.discard("")
+    if len(found) > 1:
+        raise _refusal("conflicting_api_keys", "Two different API keys were sent at once. Send one of them.")
+    return next(iter(found), None)
+
+
+async def authenticate(headers: Iterable[tuple[bytes, bytes]], *, store: Store) -> Principal:
+    """Return the principal of a request. Raises ApiError (401, 403) and StoreUnavailableError."""
+    principal = await authenticate_if_given(headers, store=store)
+    if principal is None:
+        raise _refusal("missing_api_key", f"No API key was sent. {HOW}")
+    return principal
+
+
+async def authenticate_if_given(headers: Iterable[tuple[bytes, bytes]], *, store: Store) -> Principal | None:
+    """Return the principal, or None when no key was sent; a key that is sent must be right."""
+    secret = find_secret(headers)
+    if secret is None:
+        return None
+    principal = await store.principal(secret) if crypto.api_key_is_well_formed(secret) else None
+    if principal is None:
+        raise _refusal("invalid_api_key", "Invalid API key")
+    check_standing(principal)
+    return principal
+
+
+def check_standing(principal: Principal) -> None:
+    """Raise the ApiError that a key's or workspace's state calls for."""
+    if principal.revoked:
+        raise revoked()
+    if principal.expires_at is not None and principal.expires_at <= clock.now():
+        raise expired()
+    if principal.suspended:
+        raise suspended()
+
+
+def revoked() -> ApiError:
+    """Return the 401 of a revoked key."""
+    return _refusal("revoked_api_key", "This API key was revoked. Make a new one at /dashboard/api-keys.")
+
+
+def expired() -> ApiError:
+    """Return the 401 of a key past its expiry."""
+    return _refusal("expired_api_key", "This API key has expired. Make a new one at /dashboard/api-keys.")
+
+
+def suspended() -> ApiError:
+    """Return the 403 of a suspended workspace."""
+    return ApiError(403, "workspace_suspended", "This workspace is suspended. Ask the operator of this service.")

@@ -1,0 +1,65 @@
+"""Everything that is known about one request on its way."""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, field
+
+from billing.rating import TokenUsage
+from gateway.errors import ApiError, Header
+from gateway.http import Send
+from gateway.protocols.openai_chat import ChatRequest
+from gateway.types import ModelInfo, Principal, RouteInfo
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request, from its arrival to its record. Each stage fills in its part; ``client_gone`` may change at any time."""
+
+    id: uuid.UUID
+    send: Send
+    #: Wall clock for the record, monotonic seconds for durations.
+    started_at: dt.datetime
+    started: float
+    principal: Principal
+    request: ChatRequest
+
+    # admit
+    model: ModelInfo | None = None
+    headers: list[Header] = field(default_factory=list)
+    #: nano-USD set aside, and the ceiling of output tokens that it pays for, when that had to be lowered.
+    held: int = 0
+    max_tokens: int | None = None
+    admitted: bool = False
+
+    # dispatch
+    route: RouteInfo | None = None
+    attempts: int = 0
+    #: The answer's head was written; after that, errors are events.
+    head_sent: bool = False
+    first_token: float | None = None
+    produced: bool = False
+    client_gone: bool = False
+
+    # settle
+    usage: TokenUsage | None = None
+    usage_is_estimate: bool = False
+    flags: str = ""
+    charge: int = 0
+    error: ApiError | None = None
+    status: int = 200
+
+    @property
+    def request_id(self) -> str:
+        """The id as clients see it: 32 hexadecimal digits."""
+        return self.id.hex
+
+    @property
+    def response_id(self) -> str:
+        """The id inside the answer."""
+        return f"chatcmpl-{self.id.hex}"
+
+    def served_model(self) -> ModelInfo:
+        """Return the model once it is known; asking earlier is a bug."""
+        if self.model is None:
+            raise RuntimeError("the model is known only after admission began")
+        return self.model

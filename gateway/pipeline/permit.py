@@ -1,0 +1,64 @@
+"""What a key may call and what a model can do: checked before anything is counted or charged. Pure."""
+
+from gateway.errors import ApiError
+from gateway.protocols.openai_chat import ChatRequest
+from gateway.types import CatalogSnapshot, ModelInfo, Principal
+
+UNCENSORED = "uncensored"
+
+
+def can_see(model: ModelInfo, principal: Principal | None, *, sandbox_is_open: bool) -> bool:
+    """Tell whether a model exists for a caller. Sandbox models in production: for test keys only; those see nothing else."""
+    if principal is not None and principal.is_test:
+        return model.is_sandbox
+    return sandbox_is_open or not model.is_sandbox
+
+
+def can_use(model: ModelInfo, principal: Principal | None) -> bool:
+    """Tell whether a key's list of models includes this one (an empty list: all)."""
+    return principal is None or not principal.allowed_models or model.public_id in principal.allowed_models
+
+
+def find_model(
+    catalog: CatalogSnapshot, public_id: str, *, principal: Principal | None, sandbox_is_open: bool
+) -> ModelInfo:
+    """Return the model that a caller asked for. Raises ApiError 404 model_not_found, 403 model_not_allowed."""
+    model = catalog.models.get(public_id)
+    if model is None or not can_see(model, principal, sandbox_is_open=sandbox_is_open):
+        raise ApiError(404, "model_not_found", f"There is no model `{public_id[:200]}`. GET /api/v1/models lists them.")
+    if not can_use(model, principal):
+        raise ApiError(403, "model_not_allowed", f"This API key may not use `{model.public_id}`.")
+    return model
+
+
+def check_model(request: ChatRequest, *, model: ModelInfo, principal: Principal) -> None:
+    """Raise the ApiError for a model that cannot serve this request, or that the workspace may not use yet."""
+    name = model.public_id
+    if model.kind != "chat":
+        raise ApiError(400, "wrong_model_kind", f"`{name}` is not a chat model.")
+    if not model.routes:
+        raise ApiError(503, "upstream_unavailable", f"`{name}` is not served by anyone right now.")
+    if model.is_free and not principal.email_verified:
+        raise ApiError(
+            403,
+            "email_not_verified",
+            "Free models need a verified e-mail address. The link is in your inbox; /dashboard sends it again.",
+        )
+    if UNCENSORED in model.tags and UNCENSORED not in principal.policies:
+        raise ApiError(
+            403,
+            "policy_not_accepted",
+            f"`{name}` needs the acceptance of the policy `{UNCENSORED}`. Ask the operator of this service.",
+        )
+    if request.stream and not model.supports_streaming:
+        raise ApiError(400, "model_lacks_streaming", f"`{name}` cannot stream. Send the request without `stream`.")
+    if request.has_tools and "tools" not in model.tags:
+        raise ApiError(
+            400, "model_lacks_tools", f"`{name}` does not support tools. GET /api/v1/models shows which models do."
+        )
+    if request.has_images and "vision" not in model.tags:
+        raise ApiError(
+            400, "model_lacks_vision", f"`{name}` does not accept images. GET /api/v1/models shows which models do."
+        )
+    if request.reasoning_effort is not None and "reasoning" not in model.tags:
+        raise ApiError(400, "model_lacks_reasoning", f"`{name}` does not support `reasoning_effort`.")

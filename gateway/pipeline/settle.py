@@ -1,0 +1,100 @@
+"""Stage 5: the bill. Real usage times the model's rates, never above the hold; committed before the client sees the end.
+
+Nothing came out: the hold is released, the daily quota given back, nothing charged. The settlement waits for PostgreSQL at
+most ``wait`` seconds; then the client gets an error instead of an end, and the bill is written when PostgreSQL is back.
+"""
+
+import asyncio
+import logging
+
+from billing.rating import TokenUsage, charge_for
+from billing.types import Settlement
+from gateway.errors import unavailable
+from gateway.pipeline.exchange import Exchange
+from gateway.store import Store, StoreUnavailableError, UsageRecord
+from lumyx.lib import clock
+
+log = logging.getLogger(__name__)
+
+NOTHING = TokenUsage()
+
+
+class Settler:
+    """Closes admitted exchanges in the books."""
+
+    def __init__(self, *, store: Store, wait: float) -> None:
+        self._store = store
+        self._wait = wait
+
+    async def settle(self, exchange: Exchange) -> None:
+        """Write the end of an exchange; sets ``charge``, or ``error`` when the commit did not come in time."""
+        rated = self._rate(exchange)
+        future = self._store.settle(Settlement(exchange.id, rated), usage_record(exchange))
+        try:
+            async with asyncio.timeout(self._wait):
+                settled = await asyncio.shield(future)
+        except TimeoutError:
+            future.add_done_callback(_log_late)
+            log.error("settlement of %s waits for the database; the client was told to try again", exchange.request_id)
+            exchange.error = unavailable("The answer could not be recorded in time. Try again in a few seconds.")
+        except StoreUnavailableError as error:
+            log.error("settlement of %s was not taken: %s; the sweeper will close its hold", exchange.request_id, error)
+            exchange.error = unavailable("The answer could not be recorded. Try again in a few seconds.")
+        else:
+            exchange.charge = settled.charge
+            if settled.absorbed:
+                log.error(
+                    "absorbed %d nano-USD: %s used more than its hold (%s)",
+                    settled.absorbed,
+                    exchange.request_id,
+                    exchange.served_model().public_id,
+                )
+
+    def _rate(self, exchange: Exchange) -> int | None:
+        if not exchange.produced or exchange.usage is None:
+            return None
+        return charge_for(exchange.usage, exchange.served_model().rates)
+
+
+def _log_late(future: "asyncio.Future[object]") -> None:
+    if not future.cancelled() and future.exception() is not None:
+        log.error("a settlement was lost: %s", future.exception())
+
+
+def _status(exchange: Exchange) -> str:
+    if exchange.error is not None:
+        return "cut" if exchange.produced else "upstream_error"
+    if not exchange.produced:
+        return "released"
+    return "client_closed" if exchange.client_gone else "ok"
+
+
+def usage_record(exchange: Exchange) -> UsageRecord:
+    """Return the usage event of an exchange; charge and absorbed are the ledger's to fill in."""
+    model, usage = exchange.served_model(), (exchange.usage if exchange.produced else None) or NOTHING
+    source = "none" if usage is NOTHING else "estimated" if exchange.usage_is_estimate else "upstream"
+    error = exchange.error
+    first = exchange.first_token
+    return UsageRecord(
+        id=exchange.id,
+        workspace_id=exchange.principal.workspace_id,
+        api_key_id=exchange.principal.api_key_id,
+        model=model.public_id,
+        upstream_id=exchange.route.upstream.id if exchange.route is not None else None,
+        price_id=model.price_id,
+        input_tokens=usage.input,
+        cache_read_tokens=usage.cache_read,
+        cache_write_tokens=usage.cache_write,
+        output_tokens=usage.output,
+        reasoning_tokens=usage.reasoning,
+        usage_source=source,
+        flags=exchange.flags,
+        status=_status(exchange),
+        http_status=200 if error is None or exchange.head_sent else error.status,
+        error_code=error.code if error is not None else "",
+        is_stream=exchange.request.stream,
+        is_free=model.is_free,
+        started_at=exchange.started_at,
+        first_token_ms=int((first - exchange.started) * 1000) if first is not None and exchange.produced else None,
+        duration_ms=int((clock.monotonic() - exchange.started) * 1000),
+    )

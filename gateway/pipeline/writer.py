@@ -1,0 +1,81 @@
+"""Writes a stream to the client: head and first content together, life signs while nothing comes, the end held back.
+
+A client that has gone, or that reads nothing for ``SLOWEST_READ`` seconds, is marked on the exchange; the upstream's answer
+is still read to its end for the bill, by whoever feeds this writer.
+"""
+
+import asyncio
+
+from gateway.http import KEEP_ALIVE, SSE, id_headers
+from gateway.pipeline.exchange import Exchange
+from lumyx.lib import clock
+
+#: Seconds that one write may wait for a client that does not read.
+SLOWEST_READ = 30.0
+
+
+class StreamWriter:
+    """The client's side of one stream.
+
+    Args:
+        exchange: whose ``send`` is used and whose ``head_sent`` and ``client_gone`` are kept.
+        keepalive: seconds without a write after which a comment is sent.
+    """
+
+    def __init__(self, exchange: Exchange, *, keepalive: float) -> None:
+        self._exchange = exchange
+        self._keepalive = keepalive
+        self._waiting: list[bytes] = []
+        self._last_write = clock.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to send life signs."""
+        self._timer = asyncio.get_running_loop().call_later(self._keepalive, self._on_timer)
+
+    def stop(self) -> None:
+        """Send no more life signs."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def hold(self, data: bytes) -> None:
+        """Keep bytes back until the next ``flush``."""
+        self._waiting.append(data)
+
+    def forget(self) -> None:
+        """Drop what was kept back: another upstream starts the answer anew."""
+        self._waiting.clear()
+
+    async def flush(self, *, end: bool = False) -> None:
+        """Send what was kept back; with ``end`` the response is over."""
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        if data or end:
+            await self._send(data, more=not end)
+
+    async def _send(self, data: bytes, *, more: bool) -> None:
+        exchange = self._exchange
+        if exchange.client_gone:
+            return
+        self._last_write = clock.monotonic()
+        try:
+            async with asyncio.timeout(SLOWEST_READ):
+                if not exchange.head_sent:
+                    exchange.head_sent = True
+                    head = [*SSE, *id_headers(exchange.request_id), *exchange.headers]
+                    await exchange.send({"type": "http.response.start", "status": 200, "headers": head})
+                await exchange.send({"type": "http.response.body", "body": data, "more_body": more})
+        except (TimeoutError, OSError):
+            exchange.client_gone = True
+
+    def _on_timer(self) -> None:
+        idle = clock.monotonic() - self._last_write
+        loop = asyncio.get_running_loop()
+        if self._exchange.client_gone:
+            return
+        if idle + 0.01 >= self._keepalive:
+            idle = 0.0
+            self._beat = loop.create_task(self._send(KEEP_ALIVE, more=True))
+        self._timer = loop.call_later(self._keepalive - idle, self._on_timer)

@@ -1,0 +1,29 @@
+"""Who is calling: the key's row (accounts) with the workspace's entitlements (billing) as one immutable value."""
+
+from billing.selectors.tiers import entitlements_of
+
+from accounts.selectors.principals import principal_row
+from gateway.types import Principal
+
+
+def principal_of(digest: bytes) -> Principal | None:
+    """Return the principal of an API key's digest, or None for an unknown one."""
+    row = principal_row(digest)
+    if row is None:
+        return None
+    rights = entitlements_of(row.workspace_id, owner_id=row.owner_id)
+    return Principal(
+        api_key_id=row.api_key_id,
+        workspace_id=row.workspace_id,
+        owner_id=row.owner_id,
+        is_test=row.is_test,
+        allowed_models=frozenset(row.allowed_models),
+        expires_at=row.expires_at,
+        revoked=row.revoked,
+        suspended=row.suspended,
+        email_verified=row.email_verified,
+        policies=frozenset(row.policies),
+        requests_per_minute=rights.requests_per_minute,
+        daily_requests=rights.daily_requests,
+        quota_subject=rights.quota_subject,
+    )

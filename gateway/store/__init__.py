@@ -1,0 +1,220 @@
+"""THE DOOR: the only way from async code to rows. Reads are cached; writes of money are committed in groups.
+
+How it fails: while PostgreSQL is away, reads and admissions raise ``StoreUnavailableError`` within ``LUMYX_ADMISSION_TIMEOUT``
+seconds (a 503, never a 401); settlements wait in a bounded queue and are written when it is back. Revocations and suspensions
+are exact: the admission transaction reads the key's and the workspace's state itself.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+
+from billing.services import ledger
+from billing.types import Admission, Admitted, Settled, Settlement
+from gateway.selectors.catalog import load_snapshot
+from gateway.selectors.principals import principal_of
+from gateway.services.settlement import settle_exchanges
+from gateway.services.sweeping import sweep_expired_holds
+from gateway.services.usage import UsageRecord
+from gateway.store.listener import Listener
+from gateway.store.principals import LIFETIME, LIFETIME_WITHOUT_NOTICES, PrincipalCache
+from gateway.store.writer import BatchWriter, StoreUnavailableError
+from gateway.types import CatalogSnapshot, Principal
+from lumyx.lib import crypto
+
+__all__ = ["Store", "StoreUnavailableError", "UsageRecord"]
+
+log = logging.getLogger(__name__)
+
+type Ending = tuple[Settlement, UsageRecord]
+
+
+class Store:
+    """One a process, opened and closed by the ASGI lifespan."""
+
+    def __init__(self) -> None:
+        self._principals = PrincipalCache()
+        self._snapshot: CatalogSnapshot | None = None
+        self._reload: asyncio.Task[None] | None = None
+        self._reload_again = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._listener = Listener(
+            on_ready=lambda: self._soon(self._notices_began),
+            on_lost=lambda: self._soon(self._notices_stopped),
+            on_change=lambda topic: self._soon(self._changed, topic),
+        )
+        self._admissions: BatchWriter[Admission, Admitted] = BatchWriter(
+            "store-admit", ledger.admit, max_queue=settings.LUMYX_ADMISSION_QUEUE, abandoned=self._release
+        )
+        self._settlements: BatchWriter[Ending, Settled] = BatchWriter(
+            "store-settle", settle_exchanges, max_queue=settings.LUMYX_SETTLEMENT_QUEUE, keep_trying=True
+        )
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start the threads. Does not wait for PostgreSQL: until it answers, requests get a 503."""
+        self._loop = asyncio.get_running_loop()
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
+        self._admissions.start()
+        self._settlements.start()
+        self._listener.start()
+        sweep = self._read(sweep_expired_holds)
+        sweep.add_done_callback(_log_sweep)
+
+    async def close(self) -> None:
+        """Write what is queued, then close every connection."""
+        self._listener.stop()
+        await self._admissions.stop(grace=5.0)
+        await self._settlements.stop(grace=settings.LUMYX_SETTLEMENT_WAIT)
+        if self._readers is not None:
+            readers, self._readers = self._readers, None
+            for _ in range(2):
+                readers.submit(connection.close)
+            readers.shutdown(wait=True, cancel_futures=False)
+        await asyncio.to_thread(self._listener.join, 3.0)
+
+    async def ping(self) -> bool:
+        """Tell whether PostgreSQL answers within two seconds and the catalog is loaded."""
+        try:
+            async with asyncio.timeout(2.0):
+                await self._read(_select_one)
+        except (TimeoutError, StoreUnavailableError):
+            return False
+        return self._snapshot is not None
+
+    # --- reads --------------------------------------------------------------------------------------------------------
+
+    def catalog(self) -> CatalogSnapshot:
+        """Return the catalog as it is now. Raises StoreUnavailableError before the first load."""
+        if self._snapshot is None:
+            raise StoreUnavailableError("the catalog is not loaded yet")
+        return self._snapshot
+
+    async def principal(self, secret: str) -> Principal | None:
+        """Return who holds this key, or None for an unknown one. Raises StoreUnavailableError."""
+        digest = crypto.api_key_digest(secret, pepper=settings.LUMYX_API_KEY_PEPPER)
+        found = self._principals.get(digest)
+        if found is not None:
+            return found
+        try:
+            async with asyncio.timeout(settings.LUMYX_ADMISSION_TIMEOUT):
+                return await self._principals.load(digest, lambda key: self._read(functools.partial(principal_of, key)))
+        except TimeoutError as error:
+            raise StoreUnavailableError("the database does not answer") from error
+
+    # --- writes -------------------------------------------------------------------------------------------------------
+
+    async def admit(self, admission: Admission) -> Admitted:
+        """Ask for a hold and a place in the daily quota, in one transaction with others. Raises StoreUnavailableError."""
+        future = self._admissions.submit(admission)
+        timer = asyncio.get_running_loop().call_later(settings.LUMYX_ADMISSION_TIMEOUT, self._give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def settle(self, settlement: Settlement, record: UsageRecord) -> asyncio.Future[Settled]:
+        """Queue the end of a request; the future is done when it has committed (or cannot: StoreUnavailableError)."""
+        return self._settlements.submit((settlement, record))
+
+    def _give_up(self, future: "asyncio.Future[Admitted]") -> None:
+        if not future.done():
+            future.set_exception(StoreUnavailableError("the database does not answer"))
+
+    def _release(self, admission: Admission, result: Admitted | None) -> None:
+        """Close the hold of a request that was given up: it was admitted (or may have been) after its client left."""
+        if result is not None and result.refusal is not None:
+            return
+        future = self.settle(Settlement(admission.request_id, None), UsageRecord.for_unserved(admission))
+        future.add_done_callback(_ignore_outcome)
+
+    # --- changes ------------------------------------------------------------------------------------------------------
+
+    def _soon(self, function: Callable[..., None], *args: object) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(function, *args)
+
+    def _notices_began(self) -> None:
+        self._principals.lifetime = LIFETIME
+        self._principals.clear()
+        self._reload_catalog()
+
+    def _notices_stopped(self) -> None:
+        self._principals.lifetime = LIFETIME_WITHOUT_NOTICES
+        self._principals.clear()
+
+    def _changed(self, topic: str) -> None:
+        kind, _, number = topic.partition(":")
+        match kind:
+            case "catalog":
+                self._reload_catalog()
+            case "key":
+                self._principals.drop(lambda p: str(p.api_key_id) == number)
+            case "workspace":
+                self._principals.drop(lambda p: str(p.workspace_id) == number)
+            case "user":
+                self._principals.drop(lambda p: str(p.owner_id) == number)
+            case _:
+                self._principals.clear()
+
+    def _reload_catalog(self) -> None:
+        if self._reload is None:
+            self._reload = asyncio.get_running_loop().create_task(self._load_catalog())
+        else:
+            self._reload_again = True
+
+    async def _load_catalog(self) -> None:
+        try:
+            while True:
+                self._reload_again = False
+                try:
+                    self._snapshot = await self._read(load_snapshot)
+                except StoreUnavailableError:
+                    return  # the listener's return loads it again
+                except Exception:
+                    log.exception("the catalog could not be loaded; the one before stays")
+                if not self._reload_again:
+                    return
+        finally:
+            self._reload = None
+
+    def _read[T](self, function: Callable[[], T]) -> "asyncio.Future[T]":
+        loop = asyncio.get_running_loop()
+        if self._readers is None:
+            raise StoreUnavailableError("the store is closed")
+        return loop.run_in_executor(self._readers, _run_read, function)
+
+
+def _run_read[T](function: Callable[[], T]) -> T:
+    for last in (False, True):
+        try:
+            close_old_connections()
+            return function()
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            if last:
+                raise StoreUnavailableError(str(error)) from error
+    raise AssertionError("unreachable")
+
+
+def _select_one() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _log_sweep(done: "asyncio.Future[int]") -> None:
+    if not done.cancelled() and done.exception() is not None:
+        log.warning("the first sweep of holds failed; the worker's will do it: %s", done.exception())
+
+
+def _ignore_outcome(done: "asyncio.Future[Settled]") -> None:
+    if not done.cancelled():
+        done.exception()
