@@ -1,0 +1,1 @@
+"""Wire formats: what each protocol's requests, answers and streams look like. Pure: no Django, no network."""

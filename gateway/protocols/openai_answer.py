@@ -1,0 +1,309 @@
+"""Chat completion answers on their way to the client: relayed as bytes, scanned only for what billing and we must know.
+
+Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out: usage that only we asked for. All else passes
+as it came. An answer that is not JSON of the right shape is a failure of the upstream; an odd value inside is not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from billing.rating import TokenUsage
+from gateway.protocols.failures import FailureKind, UpstreamFailure
+from gateway.protocols.openai_errors import failure_from_error
+from gateway.protocols.openai_usage import ReportedUsage, estimated_output, usage_from
+
+#: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
+MAX_PREFIXES = 32
+_USAGE_NULL = b',"usage":null'
+_CHOICES = b'"choices":'
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[Raw] | None = None
+    function_call: Raw | None = None
+    audio: Raw | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: str | None = None
+    text: str | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | UnsetType | None = UNSET
+    usage: ReportedUsage | UnsetType | None = UNSET
+    error: Any = None
+
+
+class _LooseChunk(msgspec.Struct, gc=False):
+    """For chunks whose values have other types than the protocol's: content as a list of parts, usage as a number."""
+
+    choices: Any = UNSET
+    usage: Any = UNSET
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_decode_loose = msgspec.json.Decoder(_LooseChunk).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """A whole answer, ready to send, and what billing needs of it."""
+
+    body: bytes
+    #: As reported, made disjoint; None: not reported.
+    usage: TokenUsage | None
+    flags: frozenset[str]
+    #: Whether anything came out.
+    has_output: bool
+    #: UTF-8 bytes of all that came out.
+    output_bytes: int
+    estimated_input: int = 0
+
+    def estimated_usage(self) -> TokenUsage:
+        """Return our own count, for an upstream that reports none."""
+        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
+
+
+class ChunkRelay:
+    """Relays the chunks of one stream. ``include_usage``: the client asked for usage, else ours is taken out."""
+
+    __slots__ = (
+        "_finished_choices",
+        "_id",
+        "_model",
+        "_our_prefix",
+        "_prefix",
+        "_prefixes_left",
+        "_seen_choices",
+        "_strip",
+        "estimated_input",
+        "flags",
+        "output_bytes",
+        "started",
+        "told_usage",
+        "usage",
+    )
+
+    def __init__(self, response_id: str, model: str, include_usage: bool, *, estimated_input: int = 0) -> None:
+        self._id = Raw(_encode(response_id))
+        self._model = Raw(_encode(model))
+        self._strip = not include_usage
+        #: What a chunk starts with up to its choices, and the same with our id and model: the same in nearly all chunks.
+        self._prefix = b"\xff"
+        self._our_prefix = b""
+        self._prefixes_left = MAX_PREFIXES
+        self._seen_choices = 1
+        self._finished_choices: set[int] = set()
+        self.estimated_input = estimated_input
+        #: Content has come: from here on, no other upstream can be tried.
+        self.started = False
+        self.usage: TokenUsage | None = None
+        #: A chunk with usage was relayed to the client.
+        self.told_usage = False
+        self.flags: frozenset[str] = frozenset()
+        self.output_bytes = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that has been seen has its finish reason."""
+        return len(self._finished_choices) >= self._seen_choices
+
+    def feed(self, payload: bytes) -> bytes | None:
+        """Return the payload to relay, None if there is nothing for the client in it.
+
+        Raises UpstreamFailure for an error object (with ``produced``) and for what is no chunk.
+        """
+        try:
+            chunk = _decode(payload)
+        except msgspec.ValidationError:
+            chunk = self._loose(payload)
+        except msgspec.DecodeError:
+            raise self._invalid("a chunk of its stream is not JSON") from None
+        if not payload.isascii():
+            # Raw values are not checked by the decode, and half a character would break every client.
+            self._check_utf8(payload)
+        if chunk.error is not None:
+            raise failure_from_error(chunk.error, produced=self.started)
+        choices = chunk.choices
+        if choices:
+            for choice in choices:
+                self._note(choice)
+        usage = chunk.usage
+        if usage is UNSET:
+            return self._renamed(payload) if choices is not UNSET else None
+        if usage is not None:
+            counted, flags = usage_from(usage)
+            self.usage = counted or self.usage
+            self.flags |= flags
+        if not self._strip:
+            self.told_usage = self.told_usage or usage is not None
+            return self._renamed(payload) if choices is not UNSET else self._rewritten(payload, {"choices": Raw(b"[]")})
+        if not choices and usage is not None:
+            return None
+        if usage is None and payload.count(_USAGE_NULL) == 1:
+            return self._renamed(payload.replace(_USAGE_NULL, b""))
+        return self._rewritten(payload)
+
+    def estimated_usage(self) -> TokenUsage:
+        """Return our own count so far, for an upstream that reports none."""
+        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
+
+    def _note(self, choice: _Choice) -> None:
+        if choice.index >= self._seen_choices:
+            self._seen_choices = choice.index + 1
+        if choice.finish_reason is not None:
+            self._finished_choices.add(choice.index)
+        delta = choice.delta
+        if delta is None:
+            return
+        size = _output_of(delta)
+        if size:
+            self.started = True
+            self.output_bytes += size
+
+    def _renamed(self, payload: bytes) -> bytes:
+        """Return the payload with our id and model; by its prefix where that is known, else by taking it apart."""
+        if payload.startswith(self._prefix):
+            return self._our_prefix + payload[len(self._prefix) :]
+        if self._prefixes_left:
+            self._prefixes_left -= 1
+            self._learn(payload)
+        return self._rewritten(payload)
+
+    def _learn(self, payload: bytes) -> None:
+        """Remember the bytes before the choices, if id and model are among them, and what we send in their place."""
+        # The sequence cannot be inside a string: there its quotes would be escaped.
+        head, found, _ = payload.partition(_CHOICES)
+        try:
+            fields = _decode_fields(head.rstrip(b", \t\r\n") + b"}") if found else {}
+        except msgspec.DecodeError:
+            return
+        if "id" not in fields or "model" not in fields or "usage" in fields or "error" in fields:
+            return
+        fields["id"], fields["model"] = self._id, self._model
+        self._prefix = head + found
+        self._our_prefix = _encode(fields)[:-1] + b"," + found
+
+    def _rewritten(self, payload: bytes, extra: dict[str, Raw] | None = None) -> bytes:
+        fields = _decode_fields(payload)
+        fields["id"], fields["model"] = self._id, self._model
+        if self._strip:
+            fields.pop("usage", None)
+        if extra:
+            fields.update(extra)
+        return _encode(fields)
+
+    def _loose(self, payload: bytes) -> _Chunk:
+        try:
+            loose = _decode_loose(payload)
+        except msgspec.DecodeError:
+            raise self._invalid("a chunk of its stream is not an object") from None
+        return _tightened(loose)
+
+    def _check_utf8(self, payload: bytes) -> None:
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            raise self._invalid("a chunk of its stream is not UTF-8") from None
+
+    def _invalid(self, detail: str) -> UpstreamFailure:
+        return UpstreamFailure(FailureKind.INVALID, detail, produced=self.started)
+
+
+def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: int = 0) -> WholeAnswer:
+    """Return a whole answer with our id and model. Raises UpstreamFailure for an error object or for what is no answer."""
+    try:
+        body.decode()
+        try:
+            chunk = _decode(body)
+        except msgspec.ValidationError:
+            chunk = _tightened(_decode_loose(body))
+        fields = _decode_fields(body)
+    except (UnicodeDecodeError, msgspec.DecodeError):
+        raise UpstreamFailure(FailureKind.INVALID, "its answer is not a JSON object") from None
+    if chunk.error is not None:
+        raise failure_from_error(chunk.error, produced=False)
+    if not chunk.choices:
+        raise UpstreamFailure(FailureKind.INVALID, "its answer has no choices")
+    fields["id"] = Raw(_encode(response_id))
+    fields["model"] = Raw(_encode(model))
+    usage, flags = usage_from(chunk.usage) if isinstance(chunk.usage, ReportedUsage) else (None, frozenset[str]())
+    size = sum(_output_of(choice.message) for choice in chunk.choices if choice.message is not None)
+    return WholeAnswer(
+        body=_encode(fields),
+        usage=usage,
+        flags=flags,
+        has_output=size > 0 or (usage is not None and usage.output > 0),
+        output_bytes=size,
+        estimated_input=estimated_input,
+    )
+
+
+def _output_of(delta: _Delta) -> int:
+    """Return the UTF-8 bytes that came out in a delta or message, 0 if none did."""
+    size = 0
+    if delta.content:
+        size += _utf8_size(delta.content)
+    if delta.reasoning_content:
+        size += _utf8_size(delta.reasoning_content)
+    elif delta.reasoning:
+        size += _utf8_size(delta.reasoning)
+    if delta.refusal:
+        size += _utf8_size(delta.refusal)
+    if delta.tool_calls:
+        size += sum(len(bytes(call)) for call in delta.tool_calls)
+    if delta.function_call is not None:
+        size += len(bytes(delta.function_call))
+    if delta.audio is not None:
+        size += len(bytes(delta.audio))
+    return size
+
+
+def _utf8_size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _tightened(loose: _LooseChunk) -> _Chunk:
+    """Return a chunk of odd types in the shape of the protocol: text where there is text, the rest by its size."""
+    choices: list[_Choice] | UnsetType | None = UNSET
+    if isinstance(loose.choices, list):
+        choices = [_tight_choice(choice) for choice in loose.choices if isinstance(choice, dict)]
+    usage: ReportedUsage | UnsetType | None = UNSET
+    if isinstance(loose.usage, dict):
+        usage = msgspec.convert(loose.usage, ReportedUsage)
+    elif loose.usage is not UNSET:
+        usage = None
+    return _Chunk(choices=choices, usage=usage, error=loose.error)
+
+
+def _tight_choice(choice: dict[str, Any]) -> _Choice:
+    index, reason = choice.get("index"), choice.get("finish_reason")
+    return _Choice(
+        index=index if isinstance(index, int) and 0 <= index < 1024 else 0,
+        delta=_tight_delta(choice.get("delta")),
+        message=_tight_delta(choice.get("message")),
+        finish_reason=None if reason is None else str(reason),
+    )
+
+
+def _tight_delta(delta: object) -> _Delta | None:
+    if not isinstance(delta, dict):
+        return None
+    given = {name: delta[name] for name in _Delta.__struct_fields__ if delta.get(name)}
+    if not given:
+        return _Delta()
+    return _Delta(content="".join(v if isinstance(v, str) else _encode(v).decode() for v in given.values()))

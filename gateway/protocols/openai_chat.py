@@ -1,0 +1,30 @@
+"""The chat completions protocol: requests, chunks, whole answers and errors, under one name for the pipeline."""
+
+from gateway.protocols.openai_answer import ChunkRelay, WholeAnswer, relay_whole
+from gateway.protocols.openai_errors import stream_error
+from gateway.protocols.openai_fold import fold_chunks, whole_to_chunks
+from gateway.protocols.openai_request import (
+    ChatRequest,
+    Image,
+    RequestShapeError,
+    estimated_input,
+    input_upper_bound,
+    parse_chat_request,
+    upstream_body,
+)
+
+__all__ = [
+    "ChatRequest",
+    "ChunkRelay",
+    "Image",
+    "RequestShapeError",
+    "WholeAnswer",
+    "estimated_input",
+    "fold_chunks",
+    "input_upper_bound",
+    "parse_chat_request",
+    "relay_whole",
+    "stream_error",
+    "upstream_body",
+    "whole_to_chunks",
+]

@@ -1,0 +1,301 @@
+"""Chat completion requests: read what admission and routing need, carry every other byte untouched."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+from msgspec import Raw
+
+from gateway.protocols.jsoncheck import InvalidJsonError, check_json
+
+MAX_MODEL_NAME = 256
+MAX_CHOICES = 128
+#: Tokens that a chat template may add: once, per message, and for the preamble that makes a model use tools.
+BASE_TOKENS = 64
+TOKENS_PER_MESSAGE = 16
+TOOL_PREAMBLE_TOKENS = 512
+#: What one image may cost at most, where no profile says otherwise (large images in high detail at most providers).
+IMAGE_TOKENS = 8_192
+
+type ErrorCode = Literal["invalid_json", "invalid_parameter", "missing_parameter", "unsupported_parameter"]
+
+
+class RequestShapeError(Exception):
+    """The request is malformed; ``message`` is for the client and ``param`` names the field, in the client's own terms."""
+
+    def __init__(self, code: ErrorCode, message: str, param: str | None = None) -> None:
+        super().__init__(code, message, param)
+        self.code: ErrorCode = code
+        self.message = message
+        self.param = param
+
+
+class ImageUrl(msgspec.Struct, gc=False):
+    """Where an image is: a URL or a data URL."""
+
+    url: str
+
+
+class Part(msgspec.Struct, gc=False):
+    """A part of a message's content, as far as we read it."""
+
+    type: str = ""
+    text: str | None = None
+    image_url: ImageUrl | str | None = None
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message, as far as we read it."""
+
+    role: str
+    content: str | list[Part] | None = None
+    tool_calls: list[Raw] | None = None
+
+
+class StreamOptions(msgspec.Struct, gc=False):
+    """What the client asks of the stream."""
+
+    include_usage: bool | None = None
+
+
+class _View(msgspec.Struct, gc=False):
+    """The fields that we read or whose type we vouch for. One typed decode checks them all."""
+
+    model: str
+    messages: list[Message]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: str | list[str] | None = None
+    tools: list[dict[str, Raw]] | None = None
+    tool_choice: str | dict[str, Raw] | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[dict[str, Raw]] | None = None
+    response_format: dict[str, Raw] | None = None
+    reasoning_effort: str | None = None
+    logit_bias: dict[str, Raw] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    seed: int | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a request. ``size`` is the length of its data URL, 0 for a plain URL."""
+
+    kind: Literal["url", "data"]
+    size: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A chat completion request: every field byte for byte in ``fields``, and a typed view of what we read."""
+
+    fields: dict[str, Raw]
+    size: int
+    model: str
+    messages: list[Message]
+    stream: bool
+    include_usage: bool
+    #: The explicit limit on output tokens of one choice, and the field it came in; None where the client gave none.
+    max_tokens: int | None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None
+    #: Choices asked for: output is produced, and billed, for each.
+    n: int
+    stop: tuple[str, ...]
+    has_tools: bool
+    images: tuple[Image, ...]
+    reasoning_effort: str | None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any message holds an image."""
+        return bool(self.images)
+
+    @property
+    def has_image_urls(self) -> bool:
+        """Whether any image is a URL that the upstream would have to fetch."""
+        return any(image.kind == "url" for image in self.images)
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_view = msgspec.json.Decoder(_View).decode
+
+
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """Return the request in ``body``. Raises RequestShapeError with a message for the client."""
+    try:
+        check_json(body)
+        view = _decode_view(body)
+        fields = _decode_fields(body)
+    except InvalidJsonError as error:
+        raise RequestShapeError("invalid_json", error.message) from None
+    except msgspec.ValidationError as error:
+        raise _shape_error(error) from None
+    except msgspec.DecodeError as error:
+        raise RequestShapeError("invalid_json", _grammar_message(error, body)) from None
+    limit, limit_field = _explicit_limit(view)
+    if not view.model or len(view.model) > MAX_MODEL_NAME:
+        raise RequestShapeError("invalid_parameter", f"model must be 1 to {MAX_MODEL_NAME} characters long.", "model")
+    if not view.messages:
+        raise RequestShapeError("invalid_parameter", "messages must hold at least one message.", "messages")
+    if view.n is not None and not 1 <= view.n <= MAX_CHOICES:
+        raise RequestShapeError("invalid_parameter", f"n must be from 1 to {MAX_CHOICES}, it is {view.n}.", "n")
+    stop = (view.stop,) if isinstance(view.stop, str) else tuple(view.stop or ())
+    return ChatRequest(
+        fields=fields,
+        size=len(body),
+        model=view.model,
+        messages=view.messages,
+        stream=bool(view.stream),
+        include_usage=view.stream_options is not None and bool(view.stream_options.include_usage),
+        max_tokens=limit,
+        max_tokens_field=limit_field,
+        n=view.n or 1,
+        stop=stop,
+        has_tools=bool(view.tools or view.functions),
+        images=_images_of(view.messages),
+        reasoning_effort=view.reasoning_effort,
+    )
+
+
+def input_upper_bound(request: ChatRequest, *, image_tokens: int = IMAGE_TOKENS) -> int:
+    """Return a number of input tokens that the request cannot exceed.
+
+    By construction: a token of text is at least one byte of UTF-8, and the JSON around the text is at least as long as the
+    text itself, so the whole body counts, tools and schemas included, without the images' data; ``image_tokens`` for each
+    image and what chat templates add come on top.
+    """
+    text = request.size - sum(image.size for image in request.images)
+    overhead = BASE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) + TOOL_PREAMBLE_TOKENS * request.has_tools
+    return text + overhead + image_tokens * len(request.images)
+
+
+def estimated_input(request: ChatRequest, *, image_tokens: int = 1_024) -> int:
+    """Return our own estimate of the input tokens, for upstreams that report no usage: a token for each four bytes."""
+    text = request.size - sum(image.size for image in request.images)
+    return -(-text // 4) + image_tokens * len(request.images)
+
+
+def upstream_body(
+    request: ChatRequest,
+    *,
+    model: str,
+    max_tokens: int | None = None,
+    force_usage: bool = True,
+    max_tokens_field: str = "max_tokens",
+) -> bytes:
+    """Return the body for an upstream: its own model name, a ceiling where one was set, usage asked for in streams.
+
+    ``max_tokens`` None leaves the client's own limit as it is; a number replaces it, in the field that the upstream reads.
+    Every other field stays byte for byte.
+    """
+    fields = request.fields.copy()
+    fields["model"] = Raw(msgspec.json.encode(model))
+    if max_tokens is not None:
+        fields.pop("max_tokens", None)
+        fields.pop("max_completion_tokens", None)
+        fields[max_tokens_field] = Raw(b"%d" % max_tokens)
+    if force_usage and request.stream and not request.include_usage:
+        given = fields.get("stream_options")
+        options = {} if given is None or bytes(given) == b"null" else _decode_fields(given)
+        options["include_usage"] = Raw(b"true")
+        fields["stream_options"] = Raw(msgspec.json.encode(options))
+    return msgspec.json.encode(fields)
+
+
+def _explicit_limit(view: _View) -> tuple[int | None, Literal["max_tokens", "max_completion_tokens"] | None]:
+    old, new = view.max_tokens, view.max_completion_tokens
+    for name, value in (("max_tokens", old), ("max_completion_tokens", new)):
+        if value is not None and value < 1:
+            raise RequestShapeError("invalid_parameter", f"{name} must be at least 1, it is {value}.", name)
+    if old is not None and new is not None and old != new:
+        message = f"max_tokens is {old} and max_completion_tokens is {new}: send only one of them."
+        raise RequestShapeError("invalid_parameter", message, "max_tokens")
+    if new is not None:
+        return new, "max_completion_tokens"
+    return (old, "max_tokens") if old is not None else (None, None)
+
+
+def _images_of(messages: list[Message]) -> tuple[Image, ...]:
+    images = []
+    for message in messages:
+        if type(message.content) is list:
+            for part in message.content:
+                if part.image_url is not None:
+                    url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+                    is_data = url[:5].lower() == "data:"
+                    images.append(Image("data" if is_data else "url", len(url) if is_data else 0, url))
+    return tuple(images)
+
+
+# Errors in words.
+
+_WRONG_TYPE = re.compile(
+    r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `(?:key in )?`?\$(?P<path>[^`]*)`)?"
+)
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$(?P<path>[^`]*)`)?")
+_WORDS = {
+    "array": "a list",
+    "object": "an object",
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+}
+#: What a list is a list of, so that the message is of use.
+_LISTS = {
+    "messages": "a list of objects",
+    "tools": "a list of objects",
+    "functions": "a list of objects",
+    "stop": "a list of strings",
+    "content": "a list of parts",
+}
+
+
+def _grammar_message(error: msgspec.DecodeError, body: bytes) -> str:
+    if not body.strip():
+        return "The body is empty: send a JSON object."
+    reason = str(error).removeprefix("JSON is malformed: ").rstrip(".")
+    return f"The body is not valid JSON: {reason[0].lower()}{reason[1:]}."
+
+
+def _shape_error(error: msgspec.ValidationError) -> RequestShapeError:
+    text = str(error)
+    path = _path_of(text)
+    if found := _MISSING.search(text):
+        name = f"{path}.{found['name']}" if path else found["name"]
+        return RequestShapeError("missing_parameter", f"{name} is missing.", name)
+    if found := _WRONG_TYPE.search(text):
+        if not path:
+            return RequestShapeError("invalid_json", f"The body must be an object, it is {_in_words(found['got'])}.")
+        wanted = [kind for kind in found["wanted"].split(" | ") if kind != "null"]
+        name = path.rpartition(".")[2]
+        words = [_LISTS.get(name, "a list") if kind == "array" else _in_words(kind) for kind in wanted]
+        message = f"{path} must be {' or '.join(words)}, it is {_in_words(found['got'])}."
+        return RequestShapeError("invalid_parameter", message, path)
+    if "out of range" in text.lower():
+        return RequestShapeError("invalid_parameter", f"{path or 'A number'} is out of range.", path or None)
+    return RequestShapeError("invalid_parameter", f"{path or 'The body'} has the wrong shape.", path or None)
+
+
+def _in_words(kind: str) -> str:
+    return _WORDS.get(kind, kind)
+
+
+def _path_of(text: str) -> str:
+    """Return the field that msgspec complains of, as clients write it: ``messages[0].role``."""
+    found = re.search(r"at `\$([^`]*)`|at `key in \$([^`]*)`", text)
+    if not found:
+        return ""
+    return (found[1] or found[2] or "").removeprefix(".").replace("[...]", "[]")

@@ -1,0 +1,86 @@
+"""What OpenAI-protocol upstreams report as usage, made into disjoint token classes; nonsense is clamped and flagged."""
+
+from typing import Any
+
+import msgspec
+
+from billing.rating import TokenUsage
+
+#: No request of any model known uses more; a larger report is an error of the upstream.
+MAX_TOKENS = 100_000_000
+BYTES_PER_TOKEN = 4
+
+
+class ReportedUsage(msgspec.Struct, gc=False):
+    """The ``usage`` object. Any type is let in here: an upstream's odd report must not break its answer."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
+    #: DeepSeek's own field for cached input.
+    prompt_cache_hit_tokens: Any = None
+
+
+def usage_from(reported: ReportedUsage) -> tuple[TokenUsage | None, frozenset[str]]:
+    """Return the report as disjoint classes, None if it holds no counts, and flags that say what had to be put right.
+
+    Flags: ``usage_clamped`` (negative, absurd, or a part larger than its whole), ``reasoning_outside`` (the upstream counts
+    reasoning beside the completion instead of in it; it was added to the output), ``usage_unreadable``.
+    """
+    flags: set[str] = set()
+    if reported.prompt_tokens is None and reported.completion_tokens is None:
+        return None, frozenset()
+    if not _is_number(reported.prompt_tokens) and not _is_number(reported.completion_tokens):
+        return None, frozenset({"usage_unreadable"})
+    prompt = _clamp(reported.prompt_tokens, MAX_TOKENS, flags)
+    output = _clamp(reported.completion_tokens, MAX_TOKENS, flags)
+    asked, made = _details(reported.prompt_tokens_details), _details(reported.completion_tokens_details)
+    cached = asked.get("cached_tokens")
+    cache_read = _clamp(reported.prompt_cache_hit_tokens if cached is None else cached, prompt, flags)
+    cache_write = _clamp(asked.get("cache_write_tokens"), prompt - cache_read, flags)
+    total = _clamp(reported.total_tokens, 2 * MAX_TOKENS, flags)
+    beside = total - prompt - output
+    reasoning = made.get("reasoning_tokens")
+    if beside > 0 and (reasoning is None or reasoning == beside):
+        # xAI and Gemini: total_tokens holds the reasoning, completion_tokens does not.
+        flags.add("reasoning_outside")
+        output = min(output + beside, MAX_TOKENS)
+        reasoning = beside
+    return (
+        TokenUsage(
+            input=prompt - cache_read - cache_write,
+            cache_read=cache_read,
+            cache_write=cache_write,
+            output=output,
+            reasoning=_clamp(reasoning, output, flags),
+        ),
+        frozenset(flags),
+    )
+
+
+def estimated_output(text_bytes: int) -> int:
+    """Return our own estimate of output tokens for ``text_bytes`` bytes of UTF-8: one for each four."""
+    return -(-text_bytes // BYTES_PER_TOKEN)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _details(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _clamp(value: Any, at_most: int, flags: set[str]) -> int:
+    if value is None:
+        return 0
+    if not _is_number(value):
+        flags.add("usage_clamped")
+        return 0
+    number = int(value)
+    if 0 <= number <= at_most:
+        return number
+    flags.add("usage_clamped")
+    return max(0, min(number, at_most))
