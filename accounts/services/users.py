@@ -108,16 +108,6 @@ def mark_email_verified(user: User) -> None:
 
 
 @transaction.atomic
-def make_operator(user: User, *, password: str | None = None) -> None:
-    """Turn an existing user into a staff superuser; a password replaces theirs."""
-    user.is_staff = user.is_superuser = user.is_active = True
-    if password is not None:
-        user.set_password(password)
-    user.save()
-    mark_email_verified(user)
-
-
-@transaction.atomic
 def deactivate_user(user: User) -> None:
     """Shut a person out: no sign-in, and every API key that they made is revoked."""
     user.is_active = False

@@ -4,9 +4,8 @@ A key's rights are the intersection with its maker's: whoever leaves a workspace
 keys, loses the keys they made there, in the same transaction.
 """
 
-import secrets
-
 from django.db import IntegrityError, transaction
+from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
 from accounts.models import ApiKey, Membership, User, Workspace
@@ -74,8 +73,7 @@ def create_workspace(name: str, *, owner: User, slug: str | None = None) -> Work
         except IntegrityError as error:
             if slug is not None or not Workspace.objects.filter(slug=candidate).exists():
                 raise WorkspaceExistsError(f"A workspace with the slug {candidate!r} exists already.") from error
-        ending = "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(SUFFIX_LENGTH))
-        candidate = f"{wanted}-{ending}"
+        candidate = f"{wanted}-{get_random_string(SUFFIX_LENGTH, SUFFIX_ALPHABET)}"
     raise WorkspaceExistsError(f"No free slug was found for {name!r} in {ATTEMPTS} attempts: choose another name.")
 
 
