@@ -56,11 +56,11 @@ class UsageEvent(models.Model):
     #: Milliseconds from the request's arrival; NULL when there was no content.
     first_token_ms = models.IntegerField(null=True)
     duration_ms = models.IntegerField()
-    #: Set by the database: the transaction that committed it, for exact roll-ups (billing's design note on watermarks).
-    #: The column `committed_xid xid8 DEFAULT pg_current_xact_id()` is not mapped: Django has no such type.
+    # Two columns are not mapped, because Django has no such type; they make roll-ups exact (gateway.services.rollups):
+    # `committed_xid xid8 DEFAULT pg_current_xact_id()`, the transaction that wrote the row, and `amended_xid xid8`, the
+    # one that replaced an expired event's numbers.
 
     class Meta:
-        managed = False
         db_table = "gateway_usageevent"
 
     def __str__(self) -> str:

@@ -1,0 +1,69 @@
+"""Exact hourly and daily roll-ups of usage events, in UTC.
+
+Ids do not commit in order, so a watermark by id would skip events. The watermark is a transaction id instead: a run counts
+the events whose transaction lies in [watermark, oldest transaction still running) and moves the watermark in the same
+transaction. It is exact under crashes, late commits and several workers; a long transaction anywhere in the cluster only
+delays it (readers add the tail, see gateway.selectors.usage).
+"""
+
+import datetime as dt
+
+from django.db import connection, transaction
+
+from accounts.services.keyuse import note_key_use
+from gateway.selectors.usage_sql import MEASURES, contributions, sums
+
+WATERMARK = "usage"
+
+_WINDOW = "{xid} >= %(low)s::text::xid8 AND {xid} < %(high)s::text::xid8"
+
+
+def _upsert(table: str, column: str, source: str) -> str:
+    adds = ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in MEASURES)
+    # S608: table, column and source are constants below.
+    return f"""
+        INSERT INTO {table} (workspace_id, api_key_id, model, {column}, {", ".join(MEASURES)})
+        SELECT workspace_id, api_key_id, model, {column}, {sums()} FROM {source} GROUP BY 1, 2, 3, 4
+        ON CONFLICT (workspace_id, {column}, api_key_id, model) DO UPDATE SET {adds}
+        RETURNING 1
+    """  # noqa: S608
+
+
+_ROLL = f"""
+WITH counted AS MATERIALIZED (
+    SELECT *, date_trunc('hour', started_at, 'UTC') AS hour, (started_at AT TIME ZONE 'UTC')::date AS day
+    FROM ({contributions(window=_WINDOW)}) AS contribution
+),
+hourly AS ({_upsert("gateway_hourlyusage", "hour", "counted")}),
+daily AS ({_upsert("gateway_dailyusage", "day", "counted")})
+SELECT api_key_id, max(started_at), sum(requests)::bigint FROM counted GROUP BY 1
+"""  # noqa: S608
+
+
+def roll_up() -> int:
+    """Add what was committed since the last run to the hourly and daily tables; returns how many events were new."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        low = _locked_watermark()
+        # A statement of its own, after the lock: everything below ``high`` is decided and visible to the next one.
+        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        (high,) = cursor.fetchone()
+        if high <= low:
+            return 0
+        cursor.execute(_ROLL, {"low": low, "high": high})
+        rows: list[tuple[int, dt.datetime, int]] = cursor.fetchall()
+        cursor.execute(
+            "UPDATE gateway_usagewatermark SET xid = %s, at = now() WHERE name = %s",
+            [high, WATERMARK],
+        )
+    note_key_use({key: at for key, at, _ in rows if key})
+    return sum(count for _, _, count in rows)
+
+
+def _locked_watermark() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO gateway_usagewatermark (name, xid) VALUES (%s, 0) ON CONFLICT DO NOTHING", [WATERMARK]
+        )
+        cursor.execute("SELECT xid FROM gateway_usagewatermark WHERE name = %s FOR UPDATE", [WATERMARK])
+        (xid,) = cursor.fetchone()
+    return int(xid)
