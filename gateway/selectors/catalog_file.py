@@ -1,0 +1,102 @@
+"""The catalog as the data of a catalog file, and that data as TOML text. Secrets stay out."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.models import CatalogModel, Price, Route, Upstream
+from gateway.models.catalog import Protocol
+from gateway.selectors.catalog import current_prices
+from lumyx.lib.money import nano_to_usd
+
+TIMEOUT_FIELDS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_timeout")
+
+
+def catalog_data() -> dict[str, Any]:
+    """Return the whole catalog in the form of the catalog file, without credentials.
+
+    Applied to the same database it changes nothing; applied elsewhere it lacks only the credentials. A paid model that
+    has no price yet is left out: it cannot be called, and a file must not say so.
+    """
+    routes: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for route in Route.objects.select_related("upstream").order_by("priority", "-weight", "id"):
+        routes[route.model_id].append(_route(route))
+    prices = current_prices()
+    return {
+        "upstreams": [_upstream(row) for row in Upstream.objects.order_by("name")],
+        "models": [
+            _model(row, prices.get(row.pk), routes[row.pk])
+            for row in CatalogModel.objects.order_by("public_id")
+            if row.is_free or row.pk in prices
+        ],
+    }
+
+
+def _upstream(row: Upstream) -> dict[str, Any]:
+    table: dict[str, Any] = {"name": row.name, "provider": row.provider, "protocol": row.protocol}
+    if row.protocol != Protocol.SANDBOX:
+        table["base_url"] = row.base_url
+    table["allow_private_network"] = row.allow_private_network
+    table |= {name: getattr(row, name) for name in TIMEOUT_FIELDS}
+    return _with_state(table, is_enabled=row.is_enabled)
+
+
+def _model(row: CatalogModel, price: Price | None, routes: list[dict[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "id": row.public_id,
+        "display_name": row.display_name,
+        "description": row.description,
+        "kind": row.kind,
+        "context_window": row.context_window,
+    }
+    if row.max_output_tokens is not None:
+        table["max_output_tokens"] = row.max_output_tokens
+    table |= {"tags": list(row.tags), "supports_streaming": row.supports_streaming, "free": row.is_free}
+    _with_state(table, is_enabled=row.is_enabled)
+    if price is not None and not row.is_free:
+        classes = {name: getattr(price, name) for name in ("input", "output", "cache_read", "cache_write")}
+        table["price"] = {name: nano_to_usd(value) for name, value in classes.items() if value is not None}
+    table["routes"] = routes
+    return table
+
+
+def _route(row: Route) -> dict[str, Any]:
+    table: dict[str, Any] = {
+        "upstream": row.upstream.name,
+        "model": row.upstream_model,
+        "priority": row.priority,
+        "weight": row.weight,
+    }
+    return _with_state(table, is_enabled=row.is_enabled)
+
+
+def _with_state(table: dict[str, Any], *, is_enabled: bool) -> dict[str, Any]:
+    if not is_enabled:
+        table["enabled"] = False
+    return table
+
+
+def catalog_toml(data: Mapping[str, Any]) -> str:
+    """Return catalog data as TOML; parsed again it is the same data."""
+    lines: list[str] = []
+    for name in ("upstreams", "models"):
+        for table in data[name]:
+            lines += _table_lines(name, table)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _table_lines(path: str, table: Mapping[str, Any]) -> list[str]:
+    """Return an entry of a list of tables: its own values first, then the tables below it."""
+    lines = ["", f"[[{path}]]"]
+    lines += [f"{key} = {_value(value)}" for key, value in table.items() if key not in {"price", "routes"}]
+    if "price" in table:
+        lines += [f"[{path}.price]", *(f"{key} = {_value(value)}" for key, value in table["price"].items())]
+    for route in table.get("routes", ()):
+        lines += [f"[[{path}.routes]]", *(f"{key} = {_value(value)}" for key, value in route.items())]
+    return lines
+
+
+def _value(value: object) -> str:
+    # TOML's strings, booleans, numbers and lists of strings are JSON's, but for a bare DEL, which JSON lets through.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
