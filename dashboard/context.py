@@ -1,10 +1,83 @@
-"""What every page knows."""
+"""What every page knows: the theme, where it is, the site's addresses; and, inside a workspace, what the shell shows."""
+
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from accounts.roles import Permission, role_allows
+
+try:
+    from billing.selectors.ledger import balance_of
+except ModuleNotFoundError:  # TEMPORARY until it lands
+
+    def balance_of(workspace_id):
+        return None
+
+
+from dashboard.navigation import ACTIONS, MAIN, RESOURCES, NavItem, items_for
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What the frame of the signed-in pages shows around a page."""
+
+    workspace_name: str
+    role: str
+    user_initials: str
+    #: None for roles that may not see money.
+    balance: object | None
+    main: list[NavItem]
+    resources: list[NavItem]
+    palette: list[NavItem] = field(default_factory=list)
+
+    @property
+    def initial(self) -> str:
+        """The letter on the workspace's tile."""
+        return self.workspace_name[:1].upper()
+
+    @property
+    def home(self) -> str:
+        """Where the mark leads."""
+        return reverse("dashboard:overview")
 
 
 def site(request: HttpRequest) -> dict[str, object]:
-    """Return the theme that the visitor chose (a cookie, so that no script must run first) and the site's address."""
+    """Return the theme that the visitor chose (a cookie, so that no script must run first), the page's name and the addresses."""
     theme = request.COOKIES.get("theme", "")
-    return {"theme": theme if theme in {"light", "dark"} else "", "site_url": settings.LUMYX_SITE_URL}
+    match = request.resolver_match
+    return {
+        "theme": theme if theme in {"light", "dark"} else "",
+        "here": match.view_name if match else "",
+        "site_url": settings.LUMYX_SITE_URL,
+        "api_base": f"{settings.LUMYX_SITE_URL}/api/v1",
+        "shell": SimpleLazyObject(lambda: build_shell(request)),
+    }
+
+
+def build_shell(request: HttpRequest) -> Shell | None:
+    """Return the shell of the request's workspace, or None outside one (``request.membership`` is set by dashboard.guards)."""
+    membership = getattr(request, "membership", None)
+    if membership is None:
+        return None
+    role = str(membership.role)
+    main, resources = items_for(role, MAIN), items_for(role, RESOURCES)
+    sees_money = role_allows(role, Permission.VIEW_BILLING)
+    return Shell(
+        workspace_name=membership.workspace.name,
+        role=role.capitalize(),
+        user_initials=initials_of(request.user.name or request.user.email),
+        balance=balance_of(membership.workspace_id) if sees_money else None,
+        main=main,
+        resources=resources,
+        palette=[*main, *resources, *items_for(role, ACTIONS)],
+    )
+
+
+def initials_of(name: str) -> str:
+    """Return one or two letters for a person's tile ("Dana Ito" is DI, "dana@x.org" is DA)."""
+    words = name.split("@")[0].replace(".", " ").replace("_", " ").split()
+    letters = words[0][0] + words[1][0] if len(words) > 1 else name[:2]
+    return letters.upper()

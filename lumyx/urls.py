@@ -1,9 +1,28 @@
 """Every URL of the site. Data-plane paths (/api/...) never reach Django: lumyx/asgi.py sends them to the gateway."""
 
+from allauth.account import views as account
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+
+from dashboard.urls import dashboard_patterns, site_patterns
+from dashboard.views.errors import without_slash
 
 urlpatterns = [
+    path("", include(site_patterns)),
+    path("", include(dashboard_patterns)),
+    path("accounts/login/", RedirectView.as_view(pattern_name="account_login", query_string=True)),
+    path("accounts/signup/", RedirectView.as_view(pattern_name="account_signup", query_string=True)),
+    path("", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
+    # After the include: of two patterns with one name, reverse() takes the last.
+    path("login", account.login, name="account_login"),
+    path("signup", account.signup, name="account_signup"),
     path("admin/", admin.site.urls),
+    re_path(r"^(?P<page>.+)/$", without_slash),
 ]
+
+handler400 = "dashboard.views.errors.bad_request"
+handler403 = "dashboard.views.errors.forbidden"
+handler404 = "dashboard.views.errors.not_found"
+handler500 = "dashboard.views.errors.server_error"

@@ -1,0 +1,30 @@
+"""Paths of the pages: ``site`` is what everybody sees, ``dashboard`` what a member of a workspace sees. No trailing slashes."""
+
+from django.urls import URLPattern, path
+
+from dashboard.views import docs, keys, models, site
+
+site_patterns: tuple[list[URLPattern], str] = (
+    [
+        path("", site.landing, name="landing"),
+        path("models", models.models, name="models"),
+        path("pricing", site.pricing, name="pricing"),
+        path("docs", docs.index, name="docs"),
+        path("docs/<slug:slug>", docs.page, name="doc"),
+        path("docs/<slug:slug>.md", docs.source, name="doc_source"),
+        path("llms.txt", docs.llms, name="llms"),
+        path("robots.txt", site.robots, name="robots"),
+        path("site.webmanifest", site.webmanifest, name="webmanifest"),
+        path("favicon.ico", site.favicon, name="favicon"),
+    ],
+    "site",
+)
+
+dashboard_patterns: tuple[list[URLPattern], str] = (
+    [
+        path("dashboard/api-keys", keys.show_keys, name="keys"),
+        path("dashboard/api-keys/create", keys.create_key, name="key_create"),
+        path("dashboard/api-keys/<str:prefix>/revoke", keys.revoke_key, name="key_revoke"),
+    ],
+    "dashboard",
+)

@@ -1,0 +1,1 @@
+"""Pages: a view reads, calls and answers; rules live below."""
