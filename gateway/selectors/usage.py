@@ -115,7 +115,8 @@ def _grouped(
                 "until": dt.datetime.combine(end + dt.timedelta(days=1), dt.time(), tzinfo=dt.UTC),
             },
         )
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def usage_by_day_and_model(workspace_id: int, *, start: dt.date, end: dt.date) -> list[DayModelUsage]:

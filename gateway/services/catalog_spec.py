@@ -19,6 +19,7 @@ KINDS = {kind.value: "" for kind in ModelKind}
 #: The defaults of gateway.models.Upstream, in seconds.
 TIMEOUTS = {"connect_timeout": 5.0, "first_byte_timeout": 120.0, "idle_timeout": 60.0, "total_timeout": 600.0}
 PRICE_CLASSES = ("input", "output", "cache_read", "cache_write")
+_MODEL_ID = re.compile(model_id_is_valid.regex).pattern
 _TAG = r"[a-z0-9][a-z0-9_-]{0,39}"
 _CREDENTIAL_RULE = "visible ASCII characters without spaces"
 _PRINTABLE = r"[^\x00-\x1f\x7f]+"
@@ -171,9 +172,7 @@ def _credential(fields: Fields, environ: Mapping[str, str]) -> str | None:
 def _model(fields: Fields, upstreams: frozenset[str]) -> ModelSpec:
     kind = fields.choice("kind", ModelKind.CHAT.value, choices=KINDS)
     is_chat = kind == ModelKind.CHAT
-    public_id = fields.text(
-        "id", max_length=200, pattern=model_id_is_valid.regex.pattern, rule=str(model_id_is_valid.message)
-    )
+    public_id = fields.text("id", max_length=200, pattern=_MODEL_ID, rule=str(model_id_is_valid.message))
     is_free = fields.flag("free", default=False)
     context_window = fields.integer("context_window", None, low=1)
     spec = ModelSpec(
@@ -182,7 +181,7 @@ def _model(fields: Fields, upstreams: frozenset[str]) -> ModelSpec:
         description=fields.text("description", "", max_length=5000),
         kind=kind,
         context_window=context_window,
-        max_output_tokens=_max_output(fields, context_window) if is_chat else _no_output(fields),
+        max_output_tokens=_max_output(fields, context_window, is_chat=is_chat),
         tags=fields.texts("tags", pattern=_TAG, rule="lower-case letters, digits, - and _, at most 40"),
         supports_streaming=fields.flag("supports_streaming", default=is_chat),
         is_free=is_free,
@@ -196,17 +195,16 @@ def _model(fields: Fields, upstreams: frozenset[str]) -> ModelSpec:
     return spec
 
 
-def _max_output(fields: Fields, context_window: int) -> int:
+def _max_output(fields: Fields, context_window: int, *, is_chat: bool) -> int | None:
+    """Read max_output_tokens; a chat model that names none may fill its context."""
     limit = fields.integer("max_output_tokens", context_window, low=1)
+    if not is_chat:
+        if fields.has("max_output_tokens"):
+            fields.problem("an embedding model generates no tokens; leave it out", key="max_output_tokens")
+        return None
     if limit > context_window > 0:
         fields.problem(f"{limit} is more than context_window, {context_window}", key="max_output_tokens")
     return limit
-
-
-def _no_output(fields: Fields) -> None:
-    if fields.has("max_output_tokens"):
-        fields.problem("an embedding model generates no tokens; leave it out", key="max_output_tokens")
-        fields.integer("max_output_tokens", 1, low=0)
 
 
 def _price(fields: Fields, *, is_free: bool, is_chat: bool) -> PriceSpec:

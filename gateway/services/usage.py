@@ -7,6 +7,10 @@ from dataclasses import dataclass, fields
 
 from django.db import connection
 
+from billing.types import Admission
+from gateway.models.usage import UsageSource, UsageStatus
+from lumyx.lib import clock
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRecord:
@@ -35,6 +39,23 @@ class UsageRecord:
     started_at: dt.datetime
     first_token_ms: int | None = None
     duration_ms: int
+
+    @classmethod
+    def for_unserved(cls, admission: Admission) -> "UsageRecord":
+        """Return the record of a request that was admitted after its client had been told that we are unavailable."""
+        return cls(
+            id=admission.request_id,
+            workspace_id=admission.workspace_id,
+            api_key_id=admission.api_key_id,
+            model=admission.model,
+            usage_source=UsageSource.NONE,
+            status=UsageStatus.RELEASED,
+            http_status=503,
+            error_code="unavailable",
+            is_free=admission.quota is not None,
+            started_at=clock.now(),
+            duration_ms=0,
+        )
 
 
 _TYPES = {

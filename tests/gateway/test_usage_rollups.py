@@ -19,6 +19,7 @@ from tests.gateway.records import NOON, expired_record, usage_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = dt.timedelta(hours=1)
+type OpenTransaction = Callable[[UsageRecord], Callable[[], None]]
 
 
 def record(*records: UsageRecord) -> None:
@@ -58,7 +59,7 @@ def in_thread(work: Callable[[], None]) -> threading.Thread:
 
 
 @pytest.fixture
-def open_transaction() -> Iterator[Callable[[UsageRecord], Callable[[], None]]]:
+def open_transaction() -> Iterator[OpenTransaction]:
     """Give a function that writes an event in a transaction that stays open, and returns the function that commits it."""
     threads: list[tuple[threading.Thread, threading.Event]] = []
 
@@ -87,7 +88,7 @@ def open_transaction() -> Iterator[Callable[[UsageRecord], Callable[[], None]]]:
         thread.join(30)
 
 
-def test_events_are_summed_by_hour_day_key_and_model():
+def test_events_are_summed_by_hour_day_key_and_model() -> None:
     record(
         usage_record(),
         usage_record(charge=2, started_at=NOON + dt.timedelta(minutes=59, seconds=59)),
@@ -121,7 +122,7 @@ def test_events_are_summed_by_hour_day_key_and_model():
         ("expired", 500, 1),
     ],
 )
-def test_what_counts_as_an_error(status: str, http_status: int, errors: int):
+def test_what_counts_as_an_error(status: str, http_status: int, errors: int) -> None:
     record(usage_record(status=status, http_status=http_status))
     assert totals_of(1).errors == errors
     roll_up_all()
@@ -129,14 +130,14 @@ def test_what_counts_as_an_error(status: str, http_status: int, errors: int):
     assert DailyUsage.objects.get().errors == errors
 
 
-def test_rolling_up_again_adds_nothing():
+def test_rolling_up_again_adds_nothing() -> None:
     record(usage_record())
     roll_up_all()
     assert roll_up() == 0
     assert HourlyUsage.objects.get().requests == 1
 
 
-def test_a_second_run_adds_to_the_same_rows():
+def test_a_second_run_adds_to_the_same_rows() -> None:
     record(usage_record(charge=1))
     roll_up_all()
     record(usage_record(charge=2))
@@ -144,7 +145,7 @@ def test_a_second_run_adds_to_the_same_rows():
     assert HourlyUsage.objects.get().charge == DailyUsage.objects.get().charge == 3
 
 
-def test_an_event_with_an_older_transaction_that_commits_later_is_not_lost(open_transaction):
+def test_an_event_with_an_older_transaction_that_commits_later_is_not_lost(open_transaction: OpenTransaction) -> None:
     commit_older = open_transaction(usage_record(charge=1))
     record(usage_record(charge=2))  # a younger transaction, committed first
     roll_up()
@@ -156,7 +157,7 @@ def test_an_event_with_an_older_transaction_that_commits_later_is_not_lost(open_
     assert (HourlyUsage.objects.get().requests, HourlyUsage.objects.get().charge) == (2, 3)
 
 
-def test_a_charge_shows_at_once_and_is_never_counted_twice():
+def test_a_charge_shows_at_once_and_is_never_counted_twice() -> None:
     record(usage_record(charge=5))
     before = totals_of(1)
     roll_up_all()
@@ -166,7 +167,7 @@ def test_a_charge_shows_at_once_and_is_never_counted_twice():
 
 
 @pytest.mark.parametrize("rolled_before_amendment", [True, False])
-def test_an_amended_event_is_counted_once_with_its_real_numbers(rolled_before_amendment: bool):
+def test_an_amended_event_is_counted_once_with_its_real_numbers(rolled_before_amendment: bool) -> None:
     expired = expired_record()
     record(expired)
     if rolled_before_amendment:
@@ -182,7 +183,9 @@ def test_an_amended_event_is_counted_once_with_its_real_numbers(rolled_before_am
     assert rollup_differences(NOON.date()) == []
 
 
-def test_an_amendment_is_exact_when_the_roll_up_ran_between_its_transaction_and_its_commit(open_transaction):
+def test_an_amendment_is_exact_when_the_roll_up_ran_between_its_transaction_and_its_commit(
+    open_transaction: OpenTransaction,
+) -> None:
     expired = expired_record()
     record(expired)
     commit = open_transaction(usage_record(id=expired.id, charge=40))
@@ -196,7 +199,7 @@ def test_an_amendment_is_exact_when_the_roll_up_ran_between_its_transaction_and_
     assert rollup_differences(NOON.date()) == []
 
 
-def test_two_workers_and_writers_that_commit_out_of_order_lose_and_double_nothing():
+def test_two_workers_and_writers_that_commit_out_of_order_lose_and_double_nothing() -> None:
     expired = [expired_record() for _ in range(60)]
     record(*expired)
     stop = threading.Event()
@@ -232,7 +235,7 @@ def test_two_workers_and_writers_that_commit_out_of_order_lose_and_double_nothin
     assert rollup_differences(NOON.date()) == []
 
 
-def test_a_roll_up_that_fails_moves_nothing(monkeypatch: pytest.MonkeyPatch):
+def test_a_roll_up_that_fails_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     record(usage_record())
     roll_up_all()
     before = UsageWatermark.objects.get().xid
@@ -246,7 +249,7 @@ def test_a_roll_up_that_fails_moves_nothing(monkeypatch: pytest.MonkeyPatch):
     assert totals_of(1).requests == 2
 
 
-def test_a_wrong_roll_up_is_found_by_recounting():
+def test_a_wrong_roll_up_is_found_by_recounting() -> None:
     record(usage_record())
     roll_up_all()
     HourlyUsage.objects.update(charge=1)
@@ -256,7 +259,7 @@ def test_a_wrong_roll_up_is_found_by_recounting():
     assert [difference["rollup"] for difference in rollup_differences(NOON.date())] == ["daily", "hourly"]
 
 
-def test_days_are_days_of_utc_and_the_range_includes_both_ends():
+def test_days_are_days_of_utc_and_the_range_includes_both_ends() -> None:
     midnight = NOON.replace(hour=0)
     record(
         usage_record(started_at=midnight - dt.timedelta(microseconds=1), charge=1),
@@ -272,7 +275,7 @@ def test_days_are_days_of_utc_and_the_range_includes_both_ends():
         roll_up_all()
 
 
-def test_usage_of_other_workspaces_is_not_seen():
+def test_usage_of_other_workspaces_is_not_seen() -> None:
     record(usage_record(workspace_id=1), usage_record(workspace_id=2, api_key_id=20, id=uuid7()))
     for _ in ("tail", "rolled"):
         assert totals_of(1).requests == 1
