@@ -111,7 +111,7 @@ def _may_hold_a_huge_number(alike: bytes) -> bool:
         while at >= 0:
             # The digits before it, at most 320 of them, and the byte before those.
             before = alike[max(0, at - 320) : at].rstrip(b"0.")
-            if not before or before[-1] in b"-:[, \t\r\n" and alike[at - 1] == 0x30:
+            if not before or (before[-1] in b"-:[, \t\r\n" and alike[at - 1] == 0x30):
                 return True
             at = alike.find(exponent, at + 1)
     return False

@@ -13,7 +13,9 @@ from msgspec import UNSET, Raw, UnsetType
 from billing.rating import TokenUsage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
-from gateway.protocols.openai_usage import ReportedUsage, estimated_output, usage_from
+from gateway.protocols.openai_request import ChatRequest, estimated_input
+from gateway.protocols.openai_usage import ReportedUsage, estimated_output, usage_from, usage_object
+from lumyx.lib import clock
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
 MAX_PREFIXES = 32
@@ -64,18 +66,12 @@ class WholeAnswer:
     """A whole answer, ready to send, and what billing needs of it."""
 
     body: bytes
-    #: As reported, made disjoint; None: not reported.
-    usage: TokenUsage | None
+    #: As reported, made disjoint; our own count where nothing was reported (``usage_is_estimate``).
+    usage: TokenUsage
+    usage_is_estimate: bool
     flags: frozenset[str]
     #: Whether anything came out.
     has_output: bool
-    #: UTF-8 bytes of all that came out.
-    output_bytes: int
-    estimated_input: int = 0
-
-    def estimated_usage(self) -> TokenUsage:
-        """Return our own count, for an upstream that reports none."""
-        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
 
 
 class ChunkRelay:
@@ -90,15 +86,14 @@ class ChunkRelay:
         "_prefixes_left",
         "_seen_choices",
         "_strip",
-        "estimated_input",
         "flags",
         "output_bytes",
         "started",
-        "told_usage",
         "usage",
+        "usage_sent",
     )
 
-    def __init__(self, response_id: str, model: str, include_usage: bool, *, estimated_input: int = 0) -> None:
+    def __init__(self, response_id: str, model: str, include_usage: bool) -> None:
         self._id = Raw(_encode(response_id))
         self._model = Raw(_encode(model))
         self._strip = not include_usage
@@ -106,21 +101,20 @@ class ChunkRelay:
         self._prefix = b"\xff"
         self._our_prefix = b""
         self._prefixes_left = MAX_PREFIXES
-        self._seen_choices = 1
+        self._seen_choices: set[int] = set()
         self._finished_choices: set[int] = set()
-        self.estimated_input = estimated_input
         #: Content has come: from here on, no other upstream can be tried.
         self.started = False
         self.usage: TokenUsage | None = None
         #: A chunk with usage was relayed to the client.
-        self.told_usage = False
+        self.usage_sent = False
         self.flags: frozenset[str] = frozenset()
         self.output_bytes = 0
 
     @property
     def finished(self) -> bool:
         """Whether every choice that has been seen has its finish reason."""
-        return len(self._finished_choices) >= self._seen_choices
+        return bool(self._seen_choices) and len(self._finished_choices) == len(self._seen_choices)
 
     def feed(self, payload: bytes) -> bytes | None:
         """Return the payload to relay, None if there is nothing for the client in it.
@@ -146,25 +140,37 @@ class ChunkRelay:
         if usage is UNSET:
             return self._renamed(payload) if choices is not UNSET else None
         if usage is not None:
-            counted, flags = usage_from(usage)
-            self.usage = counted or self.usage
-            self.flags |= flags
+            self._count(usage)
         if not self._strip:
-            self.told_usage = self.told_usage or usage is not None
-            return self._renamed(payload) if choices is not UNSET else self._rewritten(payload, {"choices": Raw(b"[]")})
+            return self._with_usage(payload, chunk)
         if not choices and usage is not None:
             return None
         if usage is None and payload.count(_USAGE_NULL) == 1:
             return self._renamed(payload.replace(_USAGE_NULL, b""))
         return self._rewritten(payload)
 
-    def estimated_usage(self) -> TokenUsage:
+    def estimated_usage(self, request: ChatRequest) -> TokenUsage:
         """Return our own count so far, for an upstream that reports none."""
-        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
+        return TokenUsage(input=estimated_input(request), output=estimated_output(self.output_bytes))
+
+    def _count(self, reported: ReportedUsage) -> None:
+        usage, flags = usage_from(reported, output_bytes=self.output_bytes)
+        self.usage = usage or self.usage
+        self.flags |= flags
+
+    def _with_usage(self, payload: bytes, chunk: _Chunk) -> bytes:
+        extra = {}
+        if chunk.choices is UNSET:
+            extra["choices"] = Raw(b"[]")
+        if chunk.usage is not None:
+            self.usage_sent = True
+            if self.flags and self.usage is not None:
+                # What a client is told is what it is charged for.
+                extra["usage"] = Raw(_encode(usage_object(self.usage)))
+        return self._rewritten(payload, extra) if extra else self._renamed(payload)
 
     def _note(self, choice: _Choice) -> None:
-        if choice.index >= self._seen_choices:
-            self._seen_choices = choice.index + 1
+        self._seen_choices.add(choice.index)
         if choice.finish_reason is not None:
             self._finished_choices.add(choice.index)
         delta = choice.delta
@@ -224,8 +230,11 @@ class ChunkRelay:
         return UpstreamFailure(FailureKind.INVALID, detail, produced=self.started)
 
 
-def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: int = 0) -> WholeAnswer:
-    """Return a whole answer with our id and model. Raises UpstreamFailure for an error object or for what is no answer."""
+def relay_whole(body: bytes, *, response_id: str, model: str, request: ChatRequest | None = None) -> WholeAnswer:
+    """Return a whole answer with our id and model. Raises UpstreamFailure for an error object or for what is no answer.
+
+    ``request`` is for our own count of the input, where the upstream reports none.
+    """
     try:
         body.decode()
         try:
@@ -241,16 +250,31 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
         raise UpstreamFailure(FailureKind.INVALID, "its answer has no choices")
     fields["id"] = Raw(_encode(response_id))
     fields["model"] = Raw(_encode(model))
-    usage, flags = usage_from(chunk.usage) if isinstance(chunk.usage, ReportedUsage) else (None, frozenset[str]())
     size = sum(_output_of(choice.message) for choice in chunk.choices if choice.message is not None)
-    return WholeAnswer(
-        body=_encode(fields),
-        usage=usage,
-        flags=flags,
-        has_output=size > 0 or (usage is not None and usage.output > 0),
-        output_bytes=size,
-        estimated_input=estimated_input,
-    )
+    usage, flags = None, frozenset[str]()
+    if isinstance(chunk.usage, ReportedUsage):
+        usage, flags = usage_from(chunk.usage, output_bytes=size)
+    is_estimate = usage is None
+    has_output = size > 0 or (usage is not None and usage.output > 0)
+    if usage is None:
+        usage = TokenUsage(input=estimated_input(request) if request else 0, output=estimated_output(size))
+    if is_estimate or flags:
+        # What a client is told is what it is charged for.
+        fields["usage"] = Raw(_encode(usage_object(usage)))
+    return WholeAnswer(_encode(fields), usage, is_estimate, flags, has_output)
+
+
+def usage_chunk(usage: TokenUsage, *, response_id: str, model: str) -> bytes:
+    """Return the chunk that tells a client its usage, for an upstream that reported none."""
+    chunk = {
+        "id": response_id,
+        "object": "chat.completion.chunk",
+        "created": int(clock.now().timestamp()),
+        "model": model,
+        "choices": [],
+        "usage": usage_object(usage),
+    }
+    return _encode(chunk)
 
 
 def _output_of(delta: _Delta) -> int:

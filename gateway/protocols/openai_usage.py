@@ -23,11 +23,12 @@ class ReportedUsage(msgspec.Struct, gc=False):
     prompt_cache_hit_tokens: Any = None
 
 
-def usage_from(reported: ReportedUsage) -> tuple[TokenUsage | None, frozenset[str]]:
+def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[TokenUsage | None, frozenset[str]]:
     """Return the report as disjoint classes, None if it holds no counts, and flags that say what had to be put right.
 
     Flags: ``usage_clamped`` (negative, absurd, or a part larger than its whole), ``reasoning_outside`` (the upstream counts
-    reasoning beside the completion instead of in it; it was added to the output), ``usage_unreadable``.
+    reasoning beside the completion instead of in it; it was added to the output), ``usage_zero_output`` (no output reported,
+    though ``output_bytes`` came out: our own count stands in), ``usage_unreadable``.
     """
     flags: set[str] = set()
     if reported.prompt_tokens is None and reported.completion_tokens is None:
@@ -48,6 +49,9 @@ def usage_from(reported: ReportedUsage) -> tuple[TokenUsage | None, frozenset[st
         flags.add("reasoning_outside")
         output = min(output + beside, MAX_TOKENS)
         reasoning = beside
+    if output == 0 and output_bytes:
+        flags.add("usage_zero_output")
+        output = estimated_output(output_bytes)
     return (
         TokenUsage(
             input=prompt - cache_read - cache_write,
@@ -63,6 +67,18 @@ def usage_from(reported: ReportedUsage) -> tuple[TokenUsage | None, frozenset[st
 def estimated_output(text_bytes: int) -> int:
     """Return our own estimate of output tokens for ``text_bytes`` bytes of UTF-8: one for each four."""
     return -(-text_bytes // BYTES_PER_TOKEN)
+
+
+def usage_object(usage: TokenUsage) -> dict[str, Any]:
+    """Return usage in the protocol's own shape, for what we tell a client in an upstream's place."""
+    prompt = usage.input + usage.cache_read + usage.cache_write
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": usage.output,
+        "total_tokens": prompt + usage.output,
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+    }
 
 
 def _is_number(value: object) -> bool:

@@ -64,10 +64,7 @@ class SseParser:
         payloads = []
         for event in events:
             # Nearly every event is one line, "data: {...}".
-            if event.startswith(b"data: ") and b"\n" not in event:
-                payload = event[6:]
-            else:
-                payload = _payload_of(event)
+            payload = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _payload_of(event)
             if payload:
                 payloads.append(payload)
         if events and len(max(events, key=len)) > self._max_event:

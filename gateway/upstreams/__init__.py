@@ -1,0 +1,53 @@
+"""Talking to providers: one call of one route, whatever protocol its upstream speaks."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from gateway.protocols.openai_chat import ChatRequest
+from gateway.types import RouteInfo
+from gateway.upstreams.client import UpstreamClient
+from gateway.upstreams.failures import FailureKind, UpstreamFailure
+from gateway.upstreams.openai_chat import OpenAIChatCall
+from gateway.upstreams.sandbox import SandboxCall
+
+__all__ = ["FailureKind", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "open_upstream"]
+
+
+class UpstreamCall(Protocol):
+    """One call to an upstream. Every method raises UpstreamFailure for what the upstream did."""
+
+    @property
+    def stops_billing_on_cancel(self) -> bool:
+        """Whether closing early ends the provider's bill; else the call is to be read to its end."""
+        ...
+
+    async def start(self) -> None:
+        """Send the request and return when the answer's status and headers are known."""
+        ...
+
+    def batches(self) -> AsyncIterator[list[bytes]]:
+        """Yield the data payloads of a stream, those of one network read at a time, up to its proper end."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the body of a whole answer."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let the connection go; drop it if the answer was not read to its end. May be called twice."""
+        ...
+
+
+def open_upstream(
+    client: UpstreamClient, route: RouteInfo, request: ChatRequest, *, max_tokens: int | None = None
+) -> UpstreamCall:
+    """Return the call of ``request`` to ``route``, not yet started.
+
+    ``max_tokens`` is a ceiling that replaces the client's own; None leaves that as it is.
+    """
+    protocol = route.upstream.protocol
+    if protocol == "openai_chat":
+        return OpenAIChatCall(client, route, request, max_tokens=max_tokens)
+    if protocol == "sandbox":
+        return SandboxCall(route, request, max_tokens=max_tokens)
+    raise UpstreamFailure(FailureKind.INVALID, f"no adapter speaks {protocol!r}")

@@ -1,0 +1,50 @@
+"""What differs between providers of one protocol, as data. A provider without a row is served by the generic one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A provider's ways."""
+
+    #: The field in which it reads the ceiling on output tokens.
+    max_tokens_field: str = "max_tokens"
+    #: It also reads the other field: a client's own limit may stay where it is.
+    reads_both_fields: bool = False
+    #: It stops producing, and billing, when we drop the connection; else a cancelled call is drained to its end, bounded.
+    stops_billing_on_cancel: bool = True
+    #: It knows ``stream_options``; if not, we cannot ask for usage and take what comes.
+    accepts_stream_options: bool = True
+    #: It fetches image URLs by itself; if not, only data URLs reach it.
+    takes_image_urls: bool = True
+    #: What one image costs at most, in tokens, for upper bounds.
+    image_tokens: int = 8_192
+
+
+GENERIC = Profile()
+PROFILES = {
+    # Reasoning models refuse max_tokens; every chat model takes the new field. gpt-4o-mini counts 48,169 tokens for eight tiles.
+    "openai": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True, image_tokens=50_000),
+    "azure": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True, image_tokens=50_000),
+    "openrouter": Profile(reads_both_fields=True),
+    "groq": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True),
+    "mistral": Profile(accepts_stream_options=False),  # reports usage in the last chunk of every stream
+    "deepseek": Profile(takes_image_urls=False),
+    "xai": Profile(reads_both_fields=True),
+    "google": Profile(takes_image_urls=False),
+    "together": Profile(),
+    "fireworks": Profile(),
+    "cerebras": Profile(max_tokens_field="max_completion_tokens"),
+    "ollama": Profile(takes_image_urls=False),
+    "vllm": Profile(reads_both_fields=True),
+    "sglang": Profile(reads_both_fields=True),
+    "llamacpp": Profile(takes_image_urls=False, reads_both_fields=True),
+    "lmstudio": Profile(takes_image_urls=False),
+    "openai-compatible": GENERIC,
+    "sandbox": Profile(reads_both_fields=True),
+}
+
+
+def profile_of(provider: str) -> Profile:
+    """Return the profile of a provider; the generic one for a provider that has none."""
+    return PROFILES.get(provider, GENERIC)
