@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from lumyx.processes import (
+from lumyx.children import (
     Privileges,
     end_leftover,
     lowest_privileges,
@@ -308,6 +308,11 @@ class Services:
         """Role to the process numbers of what runs."""
         services = [service for service in (self.postgres, self.valkey) if service]
         return {service.role: [service.process.pid] for service in services if service.process}
+
+    def dead(self) -> list[Postgres | Valkey]:
+        """Return the services that ended without being asked."""
+        services = [service for service in (self.postgres, self.valkey) if service]
+        return [service for service in services if service.process and service.process.poll() is not None]
 
     def start(self) -> None:
         """Start them; if one fails, the other is stopped again. Raises ServiceError."""

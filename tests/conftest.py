@@ -25,7 +25,7 @@ try:  # TEMPORARY until both have landed (DEV removes it)
 except ImportError:
     ledger = tiers = None  # type: ignore[assignment]
 from lumyx.devservices import Services
-from lumyx.processes import command_of
+from lumyx.children import command_of
 
 _services = pytest.StashKey[Services]()
 #: Fixtures that open the database, apart from the mark django_db.

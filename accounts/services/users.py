@@ -113,3 +113,15 @@ def deactivate_user(user: User) -> None:
     user.is_active = False
     user.save(update_fields=["is_active"])
     ApiKey.objects.filter(created_by=user, revoked_at__isnull=True).update(revoked_at=clock.now())
+
+
+def set_password(user: User, *, password: str) -> None:
+    """Give a user another password; their sessions end, because each is bound to the password it was opened with."""
+    user.set_password(password)
+    user.save(update_fields=["password"])
+
+
+def activate_user(user: User) -> None:
+    """Let a person sign in again. The keys they made stay revoked."""
+    user.is_active = True
+    user.save(update_fields=["is_active"])

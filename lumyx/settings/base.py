@@ -143,6 +143,10 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
 
+# Web process (lumyx.serve). After SIGTERM /readyz says 503 for the first time, then requests under way have the second to end.
+LUMYX_DRAIN_SECONDS = 0
+LUMYX_GRACE_SECONDS = 3
+
 # Gateway. Times in seconds, sizes in bytes.
 LUMYX_SITE_BODY_LIMIT = 2 * 1024 * 1024
 LUMYX_API_BODY_LIMIT = 32 * 1024 * 1024

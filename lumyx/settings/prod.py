@@ -19,6 +19,8 @@ DATABASES = {"default": database_from_url(env.url("DATABASE_URL", schemes=("post
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://") if REDIS_URL.startswith("unix:") else REDIS_URL
 LUMYX_SITE_URL = env.url("LUMYX_SITE_URL", schemes=("https", "http")).rstrip("/")
+LUMYX_DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 10, high=600)
+LUMYX_GRACE_SECONDS = env.integer("GRACE_SECONDS", 120, low=1, high=3600)
 LUMYX_ALLOW_PRIVATE_UPSTREAMS = False
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 

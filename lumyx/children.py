@@ -14,11 +14,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 #: The user and group that root becomes inside the namespace; "nobody" almost everywhere.
 UNPRIVILEGED_ID = 65534
+
+#: Seconds between two starts of a program that keeps dying: doubled from the first to the last.
+FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
+#: A program that lived this long has earned a first pause again.
+STEADY_AFTER = 20.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -161,3 +167,57 @@ def end_leftover(pid: int, *, whose: str, grace: float) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
+
+
+@dataclass
+class Program:
+    """A child of a role that is started again when it dies."""
+
+    role: str
+    command: list[str]
+    log: Path
+    folder: Path
+    stop_timeout: float
+    pass_fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    pause: float = FIRST_PAUSE
+    restart_at: float | None = None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it."""
+        self.process = spawn(
+            self.command, log=self.log, environment=environment, pass_fds=self.pass_fds, cwd=self.folder
+        )
+        self.started_at, self.restart_at = time.monotonic(), None
+
+    @property
+    def pids(self) -> list[int]:
+        """Its process number, if it runs."""
+        return [self.process.pid] if self.process is not None and self.process.poll() is None else []
+
+    @property
+    def status(self) -> str:
+        """How it ended: "exit 1", "signal 9"; "nothing" while it runs."""
+        code = self.process.poll() if self.process is not None else None
+        return "nothing" if code is None else f"exit {code}" if code >= 0 else f"signal {-code}"
+
+    def has_died(self) -> bool:
+        """Tell whether it ended without being asked."""
+        return self.process is not None and self.process.poll() is not None
+
+    def plan_restart(self) -> None:
+        """Set when to start it again: at once after a long life, later and later after short ones."""
+        lived = time.monotonic() - self.started_at
+        self.pause = FIRST_PAUSE if lived > STEADY_AFTER else min(self.pause * 2, LAST_PAUSE)
+        self.restart_at = time.monotonic() + self.pause
+
+    def ask_to_end(self) -> None:
+        """Ask it to stop, without waiting."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+
+    def end(self) -> None:
+        """Stop it."""
+        if self.process is not None:
+            stop(self.process, timeout=self.stop_timeout)

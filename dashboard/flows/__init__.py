@@ -1,0 +1,1 @@
+"""Stories that cross apps: each calls several apps' services in one transaction."""
