@@ -13,9 +13,7 @@ from msgspec import UNSET, Raw, UnsetType
 from billing.rating import TokenUsage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
-from gateway.protocols.openai_request import ChatRequest, estimated_input
-from gateway.protocols.openai_usage import ReportedUsage, estimated_output, usage_from, usage_object
-from lumyx.lib import clock
+from gateway.protocols.openai_usage import ReportedUsage, estimated_output, usage_from
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
 MAX_PREFIXES = 32
@@ -66,12 +64,18 @@ class WholeAnswer:
     """A whole answer, ready to send, and what billing needs of it."""
 
     body: bytes
-    #: As reported, made disjoint; our own count where nothing was reported (``usage_is_estimate``).
-    usage: TokenUsage
-    usage_is_estimate: bool
+    #: As reported, made disjoint; None: not reported.
+    usage: TokenUsage | None
     flags: frozenset[str]
     #: Whether anything came out.
     has_output: bool
+    #: UTF-8 bytes of all that came out.
+    output_bytes: int
+    estimated_input: int = 0
+
+    def estimated_usage(self) -> TokenUsage:
+        """Return our own count, for an upstream that reports none."""
+        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
 
 
 class ChunkRelay:
@@ -86,14 +90,15 @@ class ChunkRelay:
         "_prefixes_left",
         "_seen_choices",
         "_strip",
+        "estimated_input",
         "flags",
         "output_bytes",
         "started",
+        "told_usage",
         "usage",
-        "usage_sent",
     )
 
-    def __init__(self, response_id: str, model: str, include_usage: bool) -> None:
+    def __init__(self, response_id: str, model: str, include_usage: bool, *, estimated_input: int = 0) -> None:
         self._id = Raw(_encode(response_id))
         self._model = Raw(_encode(model))
         self._strip = not include_usage
@@ -103,11 +108,12 @@ class ChunkRelay:
         self._prefixes_left = MAX_PREFIXES
         self._seen_choices: set[int] = set()
         self._finished_choices: set[int] = set()
+        self.estimated_input = estimated_input
         #: Content has come: from here on, no other upstream can be tried.
         self.started = False
         self.usage: TokenUsage | None = None
         #: A chunk with usage was relayed to the client.
-        self.usage_sent = False
+        self.told_usage = False
         self.flags: frozenset[str] = frozenset()
         self.output_bytes = 0
 
@@ -142,32 +148,22 @@ class ChunkRelay:
         if usage is not None:
             self._count(usage)
         if not self._strip:
-            return self._with_usage(payload, chunk)
+            self.told_usage = self.told_usage or usage is not None
+            return self._renamed(payload) if choices is not UNSET else self._rewritten(payload, {"choices": Raw(b"[]")})
         if not choices and usage is not None:
             return None
         if usage is None and payload.count(_USAGE_NULL) == 1:
             return self._renamed(payload.replace(_USAGE_NULL, b""))
         return self._rewritten(payload)
 
-    def estimated_usage(self, request: ChatRequest) -> TokenUsage:
+    def estimated_usage(self) -> TokenUsage:
         """Return our own count so far, for an upstream that reports none."""
-        return TokenUsage(input=estimated_input(request), output=estimated_output(self.output_bytes))
+        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
 
     def _count(self, reported: ReportedUsage) -> None:
         usage, flags = usage_from(reported, output_bytes=self.output_bytes)
         self.usage = usage or self.usage
         self.flags |= flags
-
-    def _with_usage(self, payload: bytes, chunk: _Chunk) -> bytes:
-        extra = {}
-        if chunk.choices is UNSET:
-            extra["choices"] = Raw(b"[]")
-        if chunk.usage is not None:
-            self.usage_sent = True
-            if self.flags and self.usage is not None:
-                # What a client is told is what it is charged for.
-                extra["usage"] = Raw(_encode(usage_object(self.usage)))
-        return self._rewritten(payload, extra) if extra else self._renamed(payload)
 
     def _note(self, choice: _Choice) -> None:
         self._seen_choices.add(choice.index)
@@ -230,10 +226,10 @@ class ChunkRelay:
         return UpstreamFailure(FailureKind.INVALID, detail, produced=self.started)
 
 
-def relay_whole(body: bytes, *, response_id: str, model: str, request: ChatRequest | None = None) -> WholeAnswer:
+def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: int = 0) -> WholeAnswer:
     """Return a whole answer with our id and model. Raises UpstreamFailure for an error object or for what is no answer.
 
-    ``request`` is for our own count of the input, where the upstream reports none.
+    ``estimated_input`` is for our own count, where the upstream reports none.
     """
     try:
         body.decode()
@@ -254,27 +250,14 @@ def relay_whole(body: bytes, *, response_id: str, model: str, request: ChatReque
     usage, flags = None, frozenset[str]()
     if isinstance(chunk.usage, ReportedUsage):
         usage, flags = usage_from(chunk.usage, output_bytes=size)
-    is_estimate = usage is None
-    has_output = size > 0 or (usage is not None and usage.output > 0)
-    if usage is None:
-        usage = TokenUsage(input=estimated_input(request) if request else 0, output=estimated_output(size))
-    if is_estimate or flags:
-        # What a client is told is what it is charged for.
-        fields["usage"] = Raw(_encode(usage_object(usage)))
-    return WholeAnswer(_encode(fields), usage, is_estimate, flags, has_output)
-
-
-def usage_chunk(usage: TokenUsage, *, response_id: str, model: str) -> bytes:
-    """Return the chunk that tells a client its usage, for an upstream that reported none."""
-    chunk = {
-        "id": response_id,
-        "object": "chat.completion.chunk",
-        "created": int(clock.now().timestamp()),
-        "model": model,
-        "choices": [],
-        "usage": usage_object(usage),
-    }
-    return _encode(chunk)
+    return WholeAnswer(
+        body=_encode(fields),
+        usage=usage,
+        flags=flags,
+        has_output=size > 0 or (usage is not None and usage.output > 0),
+        output_bytes=size,
+        estimated_input=estimated_input,
+    )
 
 
 def _output_of(delta: _Delta) -> int:

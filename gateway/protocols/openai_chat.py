@@ -1,6 +1,6 @@
 """The chat completions protocol: requests, chunks, whole answers and errors, under one name for the pipeline."""
 
-from gateway.protocols.openai_answer import ChunkRelay, WholeAnswer, relay_whole, usage_chunk
+from gateway.protocols.openai_answer import ChunkRelay, WholeAnswer, relay_whole
 from gateway.protocols.openai_errors import stream_error
 from gateway.protocols.openai_fold import fold_chunks, whole_to_chunks
 from gateway.protocols.openai_request import (
@@ -26,6 +26,5 @@ __all__ = [
     "relay_whole",
     "stream_error",
     "upstream_body",
-    "usage_chunk",
     "whole_to_chunks",
 ]

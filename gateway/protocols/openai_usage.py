@@ -69,18 +69,6 @@ def estimated_output(text_bytes: int) -> int:
     return -(-text_bytes // BYTES_PER_TOKEN)
 
 
-def usage_object(usage: TokenUsage) -> dict[str, Any]:
-    """Return usage in the protocol's own shape, for what we tell a client in an upstream's place."""
-    prompt = usage.input + usage.cache_read + usage.cache_write
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": usage.output,
-        "total_tokens": prompt + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
-    }
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
