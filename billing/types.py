@@ -102,3 +102,23 @@ class Entitlements:
     daily_requests: int
     #: Whose daily quota it is: "w:<workspace id>" on a VIP tier, "u:<owner's id>" on Free.
     quota_subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantOutcome:
+    """The answer to a grant. ``created`` False: its source was granted before, and nothing was written."""
+
+    grant_id: int
+    created: bool
+    #: What went to the wallet's debt first.
+    repaid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClawbackOutcome:
+    """The answer to a clawback. ``applied`` False: its source was clawed back before, and nothing was written."""
+
+    applied: bool
+    #: What the grant still had, and what became debt.
+    from_grant: int = 0
+    to_overdraft: int = 0

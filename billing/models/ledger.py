@@ -20,6 +20,10 @@ class Wallet(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        # Changes seldom, so the frequent updates of posted and held stay HOT in spite of it.
+        indexes = (
+            models.Index(fields=["next_expiry"], condition=models.Q(next_expiry__isnull=False), name="wallet_due"),
+        )
         constraints = (models.CheckConstraint(condition=models.Q(held__gte=0), name="wallet_held_not_negative"),)
 
     def __str__(self) -> str:
@@ -44,6 +48,8 @@ class CreditGrant(models.Model):
     priority = models.SmallIntegerField()
     amount = models.BigIntegerField()
     remaining = models.BigIntegerField()
+    #: When it came into the books. Never later than now: credit of the future is granted when its time has come, else
+    #: posted would count what cannot be spent.
     effective_at = models.DateTimeField(db_default=Now())
     #: NULL: never expires.
     expires_at = models.DateTimeField(null=True)
@@ -52,14 +58,8 @@ class CreditGrant(models.Model):
     note = models.CharField(max_length=500, blank=True, db_default="")
 
     class Meta:
-        indexes = (
-            models.Index(fields=["wallet", "priority", "expires_at", "id"], name="grant_burn_down"),
-            models.Index(
-                fields=["expires_at"],
-                condition=models.Q(remaining__gt=0, expires_at__isnull=False),
-                name="grant_due",
-            ),
-        )
+        # None on `remaining`, not even as a condition: every charge changes it, and such an update would not be HOT.
+        indexes = (models.Index(fields=["wallet", "priority", "expires_at", "id"], name="grant_burn_down"),)
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(kind="overdraft", amount=0, remaining__lte=0)
@@ -68,6 +68,14 @@ class CreditGrant(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["wallet"], condition=models.Q(kind="overdraft"), name="grant_one_overdraft"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="overdraft") | models.Q(amount__gt=0), name="grant_amount_positive"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["vip", "promo"])
+                | models.Q(kind__in=["paid", "overdraft"], expires_at__isnull=True),
+                name="grant_paid_never_expires",
             ),
         )
 
@@ -107,7 +115,19 @@ class Hold(models.Model):
             models.Index(fields=["expires_at"], condition=models.Q(state="open"), name="hold_open"),
             models.Index(fields=["wallet"], condition=models.Q(state="open"), name="hold_open_by_wallet"),
         )
-        constraints = (models.CheckConstraint(condition=models.Q(amount__gte=0), name="hold_amount_not_negative"),)
+        constraints = (
+            models.CheckConstraint(condition=models.Q(amount__gte=0), name="hold_amount_not_negative"),
+            models.CheckConstraint(
+                condition=models.Q(state="settled", actual__gte=0, actual__lte=models.F("amount"))
+                | models.Q(state__in=["open", "released", "expired"], actual__isnull=True),
+                name="hold_actual_when_settled",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(quota_subject__isnull=True, quota_day__isnull=True)
+                | models.Q(quota_subject__isnull=False, quota_day__isnull=False),
+                name="hold_quota_whole",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"hold {self.id}"
@@ -130,6 +150,7 @@ class LedgerEntry(models.Model):
     wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+")
     grant = models.ForeignKey(CreditGrant, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=12, choices=EntryKind)
+    #: The other side: issued:<kind of grant>, revenue, breakage, returned, debt.
     contra = models.CharField(max_length=20)
     amount = models.BigIntegerField()
     #: Idempotency key of the write: the request's id for usage, the source for grants, and so on.
@@ -140,6 +161,12 @@ class LedgerEntry(models.Model):
         indexes = (models.Index(fields=["wallet", "-id"], name="entry_by_wallet"),)
         constraints = (
             models.CheckConstraint(condition=~models.Q(amount=0), name="entry_amount_not_zero"),
+            models.CheckConstraint(
+                condition=models.Q(kind="grant", amount__gt=0)
+                | models.Q(kind__in=["usage", "expire", "clawback"], amount__lt=0)
+                | models.Q(kind__in=["debt_repay", "adjust"]),
+                name="entry_sign_of_kind",
+            ),
             models.UniqueConstraint(fields=["ref", "kind", "grant"], name="entry_once"),
         )
 
