@@ -11,6 +11,14 @@ MAX_INTEGER = 2**31 - 1
 _KINDS = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
 
 
+#: Keys whose values no message repeats.
+_SECRETS = {"credential"}
+
+
+def _shown(key: str, value: object) -> str:
+    return "this value" if key in _SECRETS else repr(value)
+
+
 class CatalogError(Exception):
     """A catalog that cannot be applied. ``problems`` lists everything that is wrong, each with its place."""
 
@@ -51,7 +59,7 @@ class Fields:
         # True is an int in Python, and 5 is a fine number of seconds.
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if not fits or (isinstance(value, bool) and kind is not bool):
-            self.problem(f"must be {_KINDS[kind]}, not {value!r}", key=key)
+            self.problem(f"must be {_KINDS[kind]}, not {_shown(key, value)}", key=key)
             return None
         return value
 
@@ -63,7 +71,7 @@ class Fields:
         if "\x00" in value or len(value) > max_length or (not value.strip() and default is None):
             self.problem(f"must have 1 to {max_length} characters and no NUL", key=key)
         elif pattern and not re.fullmatch(pattern, value):
-            self.problem(f"{value!r} is not valid: {rule}", key=key)
+            self.problem(f"{_shown(key, value)} is not valid: {rule}", key=key)
         return value
 
     def slug(self, key: str, *, max_length: int) -> str:
