@@ -1,6 +1,7 @@
 """What every page knows: the theme, where it is, the site's addresses; and, inside a workspace, what the shell shows."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -8,6 +9,7 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from accounts.roles import Permission, role_allows
+from accounts.selectors.workspaces import memberships_of
 
 try:
     from billing.selectors.ledger import balance_of
@@ -18,6 +20,9 @@ except ModuleNotFoundError:  # TEMPORARY until it lands
 
 
 from dashboard.navigation import ACTIONS, MAIN, RESOURCES, NavItem, items_for
+
+if TYPE_CHECKING:
+    from accounts.models import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Shell:
     main: list[NavItem]
     resources: list[NavItem]
     palette: list[NavItem] = field(default_factory=list)
+    #: The person's other workspaces, to change to.
+    others: "list[Membership]" = field(default_factory=list)
 
     @property
     def initial(self) -> str:
@@ -73,6 +80,7 @@ def build_shell(request: HttpRequest) -> Shell | None:
         main=main,
         resources=resources,
         palette=[*main, *resources, *items_for(role, ACTIONS)],
+        others=[other for other in memberships_of(request.user) if other.pk != membership.pk],
     )
 
 

@@ -1,0 +1,31 @@
+"""Reads the credit that is left, grant by grant, in the order in which it will be spent. Amounts are nano-USD."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.db import connection
+
+
+@dataclass(frozen=True, slots=True)
+class CreditLeft:
+    """Credit of one kind with one expiry (None: never), summed over its grants."""
+
+    kind: str
+    remaining: int
+    expires_at: dt.datetime | None
+
+
+# The order is that of billing.burn_down; what has expired is gone, even where the sweeper has not written it off yet.
+_LEFT = """
+SELECT kind, sum(remaining)::bigint, expires_at FROM billing_creditgrant
+WHERE wallet_id = %s AND remaining <> 0 AND (expires_at IS NULL OR expires_at > statement_timestamp())
+GROUP BY priority, kind, expires_at
+ORDER BY priority, expires_at NULLS LAST, kind DESC
+"""
+
+
+def credit_left_of(workspace_id: int) -> list[CreditLeft]:
+    """Return what a workspace has left, what is spent first first; a debt is the last line and below zero."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEFT, [workspace_id])
+        return [CreditLeft(*row) for row in cursor.fetchall()]
