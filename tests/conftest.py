@@ -19,11 +19,8 @@ from django.conf import settings
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-try:  # TEMPORARY until both have landed (DEV removes it)
-    from billing.selectors import ledger
-    from billing.services import tiers
-except ImportError:
-    ledger = tiers = None  # type: ignore[assignment]
+from billing.selectors import ledger
+from billing.services import tiers
 from lumyx.devservices import Services
 from lumyx.children import command_of
 
@@ -103,7 +100,7 @@ def sound_books(request: pytest.FixtureRequest) -> Iterator[None]:
     if tiers:
         tiers.ensure_tiers()
     yield
-    if ledger and not connection.needs_rollback and not node.get_closest_marker("breaks_the_books"):
+    if not connection.needs_rollback and not node.get_closest_marker("breaks_the_books"):
         assert ledger.broken_invariants() == []
 
 
