@@ -8,17 +8,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
+from accounts import mailbox
 from accounts.roles import Permission, role_allows
 from accounts.selectors.workspaces import memberships_of
-
-try:
-    from billing.selectors.ledger import balance_of
-except ModuleNotFoundError:  # TEMPORARY until it lands
-
-    def balance_of(workspace_id):
-        return None
-
-
+from billing.selectors.ledger import Balance, balance_of
 from dashboard.navigation import ACTIONS, MAIN, RESOURCES, NavItem, items_for
 
 if TYPE_CHECKING:
@@ -33,7 +26,7 @@ class Shell:
     role: str
     user_initials: str
     #: None for roles that may not see money.
-    balance: object | None
+    balance: Balance | None
     main: list[NavItem]
     resources: list[NavItem]
     palette: list[NavItem] = field(default_factory=list)
@@ -60,6 +53,8 @@ def site(request: HttpRequest) -> dict[str, object]:
         "here": match.view_name if match else "",
         "site_url": settings.LUMYX_SITE_URL,
         "api_base": f"{settings.LUMYX_SITE_URL}/api/v1",
+        # Where development mail can be read; empty wherever mail is really sent.
+        "dev_mail": reverse("dev:mail") if mailbox.is_open() else "",
         "shell": SimpleLazyObject(lambda: build_shell(request)),
     }
 

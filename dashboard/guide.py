@@ -94,8 +94,10 @@ def _render(body: str) -> tuple[SafeString, tuple[Heading, ...]]:
         if not is_tabs:
             parts.append(markdown.renderer.render(list(run), markdown.options, {}))
             continue
-        for tabs in _grouped(list(run)):
-            parts.append(render_to_string("components/code.html", {"tabs": tabs, "id": f"code-{next(ids)}"}))
+        parts.extend(
+            render_to_string("components/code.html", {"tabs": tabs, "id": f"code-{next(ids)}"})
+            for tabs in _grouped(list(run))
+        )
     # Our own files, with HTML switched off: what is left is what markdown-it and Pygments have escaped.
     return mark_safe("".join(parts)), headings  # noqa: S308  see above
 
