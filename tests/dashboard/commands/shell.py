@@ -1,49 +1,41 @@
-"""Runs operators' commands as a shell does: exit status, last line of standard output, standard error."""
+"""Runs operators' commands inside the test's transaction, and returns what a shell would see."""
 
 import io
 import json
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-from django.core.management import load_command_class
-from django.core.management.base import BaseCommand, CommandError
-
-from lumyx.lib.commands import JsonCommand
+from django.core.management import call_command
+from django.core.management.base import CommandError
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a command ended."""
+    """How a command ended: standard output, standard error, and the error's message ("" if it went well)."""
 
-    status: int
     out: str
     err: str
+    message: str
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The JSON object on the last line."""
+        """The JSON object on the last line of a command that went well."""
+        assert not self.message
         answer: dict[str, Any] = json.loads(self.out.splitlines()[-1])
         return answer
 
     @property
     def refusal(self) -> str:
-        """The message of a command that ended with exit 1, checked to be told both ways."""
-        assert self.status == 1, self
-        message = str(self.answer["error"]["message"])
-        assert message in self.err
-        return message
+        """The message of a command that ended with exit 1; its JSON object says the same."""
+        assert json.loads(self.out.splitlines()[-1]) == {"error": {"code": "failed", "message": self.message}}
+        return self.message
 
 
-def run(name: str, *arguments: str, app: str = "dashboard") -> Ran:
-    """Run a command of an app with --json."""
-    out, err = io.StringIO(), io.StringIO()
-    command = load_command_class(app, name)
-    assert isinstance(command, JsonCommand)
-    command.stdout._out, command.stderr._out = out, err
-    status = 0
+def run(name: str, *arguments: str) -> Ran:
+    """Run a command with --json."""
+    out, err, message = io.StringIO(), io.StringIO(), ""
     try:
-        command.run_from_argv(["manage.py", name, *arguments, "--json"])
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    return Ran(status, out.getvalue(), err.getvalue())
+        call_command(name, *arguments, "--json", stdout=out, stderr=err)
+    except CommandError as error:
+        message = str(error)
+    return Ran(out.getvalue(), err.getvalue(), message)
