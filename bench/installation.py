@@ -22,9 +22,9 @@ from typing import Any
 
 from bench import accounting
 from bench.load import Target
+from lumyx.children import spawn, stop
 from lumyx.devservices import Postgres, Valkey
 from lumyx.lib import clock
-from lumyx.processes import spawn, stop
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKSPACE = "bench"
@@ -132,13 +132,8 @@ def _environment(*, database_url: str, redis_url: str, port: int) -> dict[str, s
         "LUMYX_EMAIL_VERIFICATION": "0",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
+        "DRAIN_SECONDS": "0",
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, *, log: Path, seconds: float = 60.0) -> None:
@@ -183,20 +178,19 @@ def _upstream(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 @contextlib.contextmanager
 def _gateway(
-    folder: Path, cores: Cores, *, environment: Mapping[str, str], port: int
+    folder: Path, cores: Cores, *, environment: Mapping[str, str], listener: socket.socket
 ) -> Iterator[subprocess.Popen[bytes]]:
     log = folder / "gateway.log"
-    options = ["--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     process = spawn(
-        [sys.executable, "-m", "uvicorn", "lumyx.asgi:application", *options],
+        [sys.executable, "-m", "lumyx.serve", "--fd", str(listener.fileno())],
         log=log,
         environment=environment,
+        pass_fds=[listener.fileno()],
         cwd=ROOT,
     )
     try:
         accounting.pin([process.pid], cores.gateway)
-        _wait_until_ready(process, port, log=log)
-        accounting.pin([process.pid], cores.gateway)
+        _wait_until_ready(process, listener.getsockname()[1], log=log)
         yield process
     finally:
         stop(process, timeout=30)
@@ -225,11 +219,15 @@ def _set_up(environment: Mapping[str, str], folder: Path, *, upstream_port: int,
 def installed(folder: Path, cores: Cores, *, models: list[str]) -> Iterator[Installation]:
     """Run a whole installation for the time of the block. Raises InstallationError when a part does not start."""
     os.sched_setaffinity(0, cores.others)
-    port = _free_port()
-    with _services(folder, cores) as (postgres, valkey), _upstream(folder) as (upstream, upstream_port):
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=1024) as listener,
+        _services(folder, cores) as (postgres, valkey),
+        _upstream(folder) as (upstream, upstream_port),
+    ):
+        port: int = listener.getsockname()[1]
         environment = _environment(database_url=postgres.url, redis_url=valkey.url, port=port)
         key = _set_up(environment, folder, upstream_port=upstream_port, models=models)
-        with _gateway(folder, cores, environment=environment, port=port) as gateway:
+        with _gateway(folder, cores, environment=environment, listener=listener) as gateway:
             assert postgres.process is not None  # noqa: S101  it runs
             assert valkey.process is not None  # noqa: S101  it runs
             yield Installation(

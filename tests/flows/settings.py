@@ -1,0 +1,6 @@
+"""Settings of the installations that flow tests run: the tests' own, with patience cut short where a test would wait for it."""
+
+from lumyx.settings.test import *  # noqa: F403  a settings module is the sum of its base and its own lines
+
+#: Seconds; a test drips a body until it is cut.
+LUMYX_BODY_DEADLINE = 2.0
