@@ -8,11 +8,10 @@ transaction gives up that promise. Every write has an idempotency key: the reque
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
+from psycopg import Cursor
 
 from billing import burn_down
 from billing.burn_down import Cut, GrantState
@@ -54,7 +53,7 @@ def admit(admissions: Sequence[Admission]) -> list[Admitted]:
     """
     if not admissions:
         return []
-    with _books() as cursor:
+    with rows.open_books() as cursor:
         wallets = rows.lock_wallets(cursor, {admission.workspace_id for admission in admissions})
         facts, at = rows.facts_of(cursor, admissions)
         _sweep(cursor, wallets, at=at)
@@ -81,7 +80,7 @@ def settle(settlements: Sequence[Settlement]) -> list[Settled]:
     if any(settlement.rated is not None and settlement.rated < 0 for settlement in settlements):
         raise ValueError("A rated amount cannot be below zero.")
     ids = [settlement.request_id for settlement in settlements]
-    with _books() as cursor:
+    with rows.open_books() as cursor:
         wallets = rows.lock_wallets_of_holds(cursor, ids)
         closing = close_holds(settlements, rows.holds_of(cursor, ids))
         rows.close_holds(cursor, closing.closed)
@@ -94,7 +93,7 @@ def settle(settlements: Sequence[Settlement]) -> list[Settled]:
 
 def expire_holds(*, limit: int = 1000) -> list[ExpiredHold]:
     """Close at most ``limit`` holds whose time has passed, oldest first. Their quota stays claimed until a late release."""
-    with _books() as cursor:
+    with rows.open_books() as cursor:
         ids = rows.due_holds(cursor, limit=limit)
         if not ids:
             return []
@@ -106,7 +105,7 @@ def extend_holds(ids: Sequence[uuid.UUID], *, ttl: float) -> None:
     """Let open holds live at least ``ttl`` seconds from now; never shorter than they had. Closed ones stay closed."""
     if not ids:
         return
-    with _books() as cursor:
+    with rows.open_books() as cursor:
         rows.lock_wallets_of_holds(cursor, ids)
         rows.extend_holds(cursor, ids, ttl=ttl)
 
@@ -135,7 +134,7 @@ def grant(
         raise ValueError("Paid credit never expires.")
     if not source.strip():
         raise ValueError("A grant needs a source, so that it is given once.")
-    with _books(savepoint=True) as cursor:
+    with rows.open_books(savepoint=True) as cursor:
         wallet = _lock_one(cursor, workspace_id)
         grant_id = rows.add_grant(
             cursor, (workspace_id, kind, PRIORITIES[GrantKind(kind)], amount, expires_at, source, note)
@@ -169,7 +168,7 @@ def clawback(
     """
     if not source.strip():
         raise ValueError("A clawback needs a source, so that it is taken once.")
-    with _books(savepoint=True) as cursor:
+    with rows.open_books(savepoint=True) as cursor:
         wallet = _lock_one(cursor, workspace_id)
         row = rows.grant_of_source(cursor, grant_source)
         if row is None or row.wallet_id != workspace_id or row.kind == GrantKind.OVERDRAFT:
@@ -198,7 +197,7 @@ def clawback(
 
 def set_frozen(*, workspace_id: int, frozen: bool) -> None:
     """Stop a wallet's credit from being held (a dispute), or let it go on. Raises UnknownWorkspaceError."""
-    with _books(savepoint=True) as cursor:
+    with rows.open_books(savepoint=True) as cursor:
         wallet = _lock_one(cursor, workspace_id)
         wallet.frozen = frozen
         rows.post(cursor, [wallet])
@@ -206,27 +205,20 @@ def set_frozen(*, workspace_id: int, frozen: bool) -> None:
 
 def sweep_grants(*, limit: int = 1000) -> int:
     """Write off what has expired in at most ``limit`` wallets; return how many grants lost something."""
-    with _books() as cursor:
+    with rows.open_books() as cursor:
         ids = rows.due_wallets(cursor, limit=limit)
         wallets = rows.lock_wallets(cursor, ids) if ids else {}
         return _sweep(cursor, wallets, at=rows.now(cursor))
 
 
-@contextmanager
-def _books(*, savepoint: bool = False) -> Iterator[CursorWrapper]:
-    """Open a transaction, or join the caller's (without a savepoint, an error then rolls the caller back too)."""
-    with transaction.atomic(savepoint=savepoint), connection.cursor() as cursor:
-        yield cursor
-
-
-def _lock_one(cursor: CursorWrapper, workspace_id: int) -> WalletState:
+def _lock_one(cursor: Cursor[Any], workspace_id: int) -> WalletState:
     wallet = rows.lock_wallets(cursor, [workspace_id]).get(workspace_id)
     if wallet is None:
         raise UnknownWorkspaceError(f"There is no workspace {workspace_id}.")
     return wallet
 
 
-def _charge(cursor: CursorWrapper, wallets: Mapping[int, WalletState], closing: Closing) -> None:
+def _charge(cursor: Cursor[Any], wallets: Mapping[int, WalletState], closing: Closing) -> None:
     """Spend the charges of a batch, and write the wallets that it touches."""
     grants = rows.grants_of(cursor, closing.charges)
     changed, entries = [], []
@@ -241,7 +233,7 @@ def _charge(cursor: CursorWrapper, wallets: Mapping[int, WalletState], closing: 
     rows.post(cursor, touched, changed, entries)
 
 
-def _sweep(cursor: CursorWrapper, wallets: Mapping[int, WalletState], *, at: dt.datetime) -> int:
+def _sweep(cursor: Cursor[Any], wallets: Mapping[int, WalletState], *, at: dt.datetime) -> int:
     """Write off what has expired in locked wallets; return how many grants lost something."""
     due = [wallet for wallet in wallets.values() if wallet.next_expiry is not None and wallet.next_expiry <= at]
     grants = rows.grants_of(cursor, [wallet.id for wallet in due])
@@ -262,7 +254,7 @@ def _changed_by(cuts: Iterable[Cut], grants: Iterable[GrantState]) -> list[Grant
     return [grant for grant in grants if grant.id in ids]
 
 
-def _granted_before(cursor: CursorWrapper, source: str, *, wanted: tuple[int, str, int]) -> GrantOutcome:
+def _granted_before(cursor: Cursor[Any], source: str, *, wanted: tuple[int, str, int]) -> GrantOutcome:
     row = rows.grant_of_source(cursor, source)
     if row is None or (row.wallet_id, row.kind, row.amount) != wanted:
         raise SourceConflictError(f"{source!r} was granted before with another workspace, kind or amount.")

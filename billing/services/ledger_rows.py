@@ -1,12 +1,18 @@
-"""Runs the statements of the books on a cursor: values in, rows out, no decisions. Only billing.services.ledger may call it."""
+"""Runs the statements of the books: values in, rows out, no decisions. Only billing.services.ledger may call it.
+
+The cursor binds on the server and prepares each statement once a connection, which halves the time of a batch of one; a
+pooler between us and PostgreSQL must therefore keep prepared statements (PgBouncer: max_prepared_statements above 0).
+"""
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.backends.utils import CursorWrapper
+from django.db import connection, transaction
+from psycopg import Cursor
 
 from billing.burn_down import GrantState
 from billing.services import ledger_sql as sql
@@ -37,34 +43,63 @@ class GrantRow:
     remaining: int
 
 
-def lock_wallets(cursor: CursorWrapper, ids: Iterable[int]) -> dict[int, WalletState]:
+@contextmanager
+def open_books(*, savepoint: bool = False) -> Iterator[Cursor[Any]]:
+    """Open a transaction, or join the caller's (without a savepoint, an error then rolls the caller back too)."""
+    with transaction.atomic(savepoint=savepoint):
+        connection.validate_no_broken_transaction()
+        connection.ensure_connection()
+        raw = connection.connection
+        raw.prepare_threshold = 0  # at the first use; Django's own cursors bind on the client and never prepare
+        with connection.wrap_database_errors, Cursor(raw) as cursor:
+            yield cursor
+
+
+def array(values: Iterable[object]) -> str:
+    """Return PostgreSQL's text form of an array; several times faster than the driver's own."""
+    return "{" + ",".join([_element(value) for value in values]) + "}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, dt.datetime):
+        return f'"{value.isoformat()}"'
+    return str(value)
+
+
+def lock_wallets(cursor: Cursor[Any], ids: Iterable[int]) -> dict[int, WalletState]:
     """Lock wallets by workspace, making those that are missing; a workspace that is not there is left out."""
-    cursor.execute(sql.LOCK_WALLETS, [sorted(ids)])
+    cursor.execute(sql.LOCK_WALLETS, [array(sorted(ids))])
     return {row[0]: WalletState(*row) for row in cursor.fetchall()}
 
 
-def lock_wallets_of_holds(cursor: CursorWrapper, ids: Sequence[uuid.UUID]) -> dict[int, WalletState]:
+def lock_wallets_of_holds(cursor: Cursor[Any], ids: Sequence[uuid.UUID]) -> dict[int, WalletState]:
     """Lock the wallets that these holds belong to."""
-    cursor.execute(sql.LOCK_WALLETS_OF_HOLDS, [list(ids)])
+    cursor.execute(sql.LOCK_WALLETS_OF_HOLDS, [array(ids)])
     return {row[0]: WalletState(*row) for row in cursor.fetchall()}
 
 
-def lock_quotas(cursor: CursorWrapper, subjects: Collection[str], *, day: dt.date) -> dict[str, int]:
+def lock_quotas(cursor: Cursor[Any], subjects: Collection[str], *, day: dt.date) -> dict[str, int]:
     """Lock the quota rows of a day, making those that are missing; return what is used of each."""
     if not subjects:
         return {}
-    cursor.execute(sql.LOCK_QUOTAS, [sorted(subjects), day])
+    cursor.execute(sql.LOCK_QUOTAS, [array(sorted(subjects)), day])
     return dict(cursor.fetchall())
 
 
-def facts_of(cursor: CursorWrapper, admissions: Sequence[Admission]) -> tuple[list[AdmissionFacts], dt.datetime]:
+def facts_of(cursor: Cursor[Any], admissions: Sequence[Admission]) -> tuple[list[AdmissionFacts], dt.datetime]:
     """Return what the database says of each request, and its time (of this statement, so after the locks)."""
-    cursor.execute(sql.ADMISSION_FACTS, [[a.request_id for a in admissions], [a.api_key_id for a in admissions]])
+    cursor.execute(
+        sql.ADMISSION_FACTS, [array(a.request_id for a in admissions), array(a.api_key_id for a in admissions)]
+    )
     rows = cursor.fetchall()
     return [AdmissionFacts(row[0], bool(row[1]), bool(row[2]), row[3], row[4]) for row in rows], rows[0][5]
 
 
-def place_holds(cursor: CursorWrapper, desk: AdmissionDesk) -> None:
+def place_holds(cursor: Cursor[Any], desk: AdmissionDesk) -> None:
     """Write what an admission desk has let in: holds, what they take of their wallets, and quota claims."""
     if not desk.placed:
         return
@@ -72,49 +107,51 @@ def place_holds(cursor: CursorWrapper, desk: AdmissionDesk) -> None:
     columns: dict[str, Any] = {
         "at": desk.at,
         "day": desk.day,
-        "ids": [a.request_id for a in admissions],
-        "wallet_ids": [a.workspace_id for a in admissions],
-        "amounts": [held for _admission, held in desk.placed],
-        "ttls": [float(a.ttl) for a in admissions],
-        "api_key_ids": [a.api_key_id for a in admissions],
-        "models": [a.model for a in admissions],
-        "quota_subjects": [a.quota.subject if a.quota else None for a in admissions],
+        "ids": array(a.request_id for a in admissions),
+        "wallet_ids": array(a.workspace_id for a in admissions),
+        "amounts": array(held for _admission, held in desk.placed),
+        "ttls": array(float(a.ttl) for a in admissions),
+        "api_key_ids": array(a.api_key_id for a in admissions),
+        "models": array(a.model for a in admissions),
+        "quota_subjects": array(a.quota.subject if a.quota else None for a in admissions),
     }
     cursor.execute(sql.PLACE_HOLDS, columns)
 
 
-def holds_of(cursor: CursorWrapper, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, HoldState]:
+def holds_of(cursor: Cursor[Any], ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, HoldState]:
     """Return holds as they are now. They change under their wallet's lock only."""
-    cursor.execute(sql.HOLDS, [list(ids)])
+    cursor.execute(sql.HOLDS, [array(ids)])
     return {row[0]: HoldState(*row) for row in cursor.fetchall()}
 
 
-def close_holds(cursor: CursorWrapper, holds: Sequence[HoldState]) -> None:
+def close_holds(cursor: Cursor[Any], holds: Sequence[HoldState]) -> None:
     """Write the states that holds have come to."""
     if holds:
-        cursor.execute(sql.CLOSE_HOLDS, [[h.id for h in holds], [h.state for h in holds], [h.actual for h in holds]])
+        cursor.execute(
+            sql.CLOSE_HOLDS, [array(h.id for h in holds), array(h.state for h in holds), array(h.actual for h in holds)]
+        )
 
 
-def give_back_quotas(cursor: CursorWrapper, holds: Sequence[HoldState]) -> None:
+def give_back_quotas(cursor: Cursor[Any], holds: Sequence[HoldState]) -> None:
     """Take released holds off the days that they were counted on."""
     if holds:
-        columns: list[Any] = [[h.quota_subject for h in holds], [h.quota_day for h in holds]]
+        columns: list[Any] = [array(h.quota_subject for h in holds), array(h.quota_day for h in holds)]
         cursor.execute(sql.LOCK_CLAIMED_QUOTAS, columns)
         cursor.execute(sql.GIVE_BACK_QUOTAS, columns)
 
 
-def grants_of(cursor: CursorWrapper, wallet_ids: Collection[int]) -> dict[int, list[GrantState]]:
+def grants_of(cursor: Cursor[Any], wallet_ids: Collection[int]) -> dict[int, list[GrantState]]:
     """Return what there is to spend by wallet, in burn-down order; the overdraft is the last of each."""
     grants: dict[int, list[GrantState]] = {}
     if wallet_ids:
-        cursor.execute(sql.GRANTS, [list(wallet_ids)])
+        cursor.execute(sql.GRANTS, [array(wallet_ids)])
         for grant_id, wallet_id, *state in cursor.fetchall():
             grants.setdefault(wallet_id, []).append(GrantState(grant_id, *state))
     return grants
 
 
 def post(
-    cursor: CursorWrapper,
+    cursor: Cursor[Any],
     wallets: Sequence[WalletState],
     grants: Sequence[GrantState] = (),
     entries: Sequence[Entry] = (),
@@ -123,68 +160,68 @@ def post(
     if not wallets:
         return
     columns: dict[str, Any] = {
-        "wallet_ids": [w.id for w in wallets],
-        "posted": [w.posted for w in wallets],
-        "held": [w.held for w in wallets],
-        "next_expiry": [w.next_expiry for w in wallets],
-        "frozen": [w.frozen for w in wallets],
-        "grant_ids": [g.id for g in grants],
-        "remaining": [g.remaining for g in grants],
-        "entry_wallets": [e.wallet_id for e in entries],
-        "entry_grants": [e.grant_id for e in entries],
-        "kinds": [str(e.kind) for e in entries],
-        "contras": [e.contra for e in entries],
-        "amounts": [e.amount for e in entries],
-        "refs": [e.ref for e in entries],
+        "wallet_ids": array(w.id for w in wallets),
+        "posted": array(w.posted for w in wallets),
+        "held": array(w.held for w in wallets),
+        "next_expiry": array(w.next_expiry for w in wallets),
+        "frozen": array(w.frozen for w in wallets),
+        "grant_ids": array(g.id for g in grants),
+        "remaining": array(g.remaining for g in grants),
+        "entry_wallets": array(e.wallet_id for e in entries),
+        "entry_grants": array(e.grant_id for e in entries),
+        "kinds": array(str(e.kind) for e in entries),
+        "contras": array(e.contra for e in entries),
+        "amounts": array(e.amount for e in entries),
+        "refs": array(e.ref for e in entries),
     }
     cursor.execute(sql.POST, columns)
 
 
-def due_holds(cursor: CursorWrapper, *, limit: int) -> list[uuid.UUID]:
+def due_holds(cursor: Cursor[Any], *, limit: int) -> list[uuid.UUID]:
     """Return open holds whose time has passed, oldest first."""
     cursor.execute(sql.DUE_HOLDS, [limit])
     return [row[0] for row in cursor.fetchall()]
 
 
-def expire_holds(cursor: CursorWrapper, ids: Sequence[uuid.UUID]) -> list[ExpiredHold]:
+def expire_holds(cursor: Cursor[Any], ids: Sequence[uuid.UUID]) -> list[ExpiredHold]:
     """Close those of the holds that are still open and due."""
-    cursor.execute(sql.EXPIRE_HOLDS, [list(ids)])
+    cursor.execute(sql.EXPIRE_HOLDS, [array(ids)])
     return [ExpiredHold(*row) for row in cursor.fetchall()]
 
 
-def extend_holds(cursor: CursorWrapper, ids: Sequence[uuid.UUID], *, ttl: float) -> None:
+def extend_holds(cursor: Cursor[Any], ids: Sequence[uuid.UUID], *, ttl: float) -> None:
     """Let open holds live ``ttl`` seconds from now, if that is longer than they had."""
-    cursor.execute(sql.EXTEND_HOLDS, [ttl, list(ids)])
+    cursor.execute(sql.EXTEND_HOLDS, [ttl, array(ids)])
 
 
-def due_wallets(cursor: CursorWrapper, *, limit: int) -> list[int]:
+def due_wallets(cursor: Cursor[Any], *, limit: int) -> list[int]:
     """Return wallets with credit that has expired, the longest due first."""
     cursor.execute(sql.DUE_WALLETS, [limit])
     return [row[0] for row in cursor.fetchall()]
 
 
-def add_grant(cursor: CursorWrapper, values: Sequence[Any]) -> int | None:
+def add_grant(cursor: Cursor[Any], values: Sequence[Any]) -> int | None:
     """Insert a grant with nothing remaining yet; None if its source is taken."""
     cursor.execute(sql.ADD_GRANT, values)
     row = cursor.fetchone()
     return None if row is None else row[0]
 
 
-def grant_of_source(cursor: CursorWrapper, source: str) -> GrantRow | None:
+def grant_of_source(cursor: Cursor[Any], source: str) -> GrantRow | None:
     """Return the grant that a source made."""
     cursor.execute(sql.GRANT_OF_SOURCE, [source])
     row = cursor.fetchone()
     return None if row is None else GrantRow(*row)
 
 
-def booked(cursor: CursorWrapper, *, ref: str, kind: str) -> int:
+def booked(cursor: Cursor[Any], *, ref: str, kind: str) -> int:
     """Return the sum of the entries of a reference and kind."""
     cursor.execute(sql.BOOKED, [ref, str(kind)])
     row = cursor.fetchone()
     return row[0] if row else 0
 
 
-def now(cursor: CursorWrapper) -> dt.datetime:
+def now(cursor: Cursor[Any]) -> dt.datetime:
     """Return the database's time."""
     cursor.execute(sql.NOW)
     row = cursor.fetchone()
