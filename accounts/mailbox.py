@@ -14,7 +14,7 @@ from django.conf import settings
 FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
 #: What the backend calls its files. Nothing else opens: no folder, no dot, no slash.
 FILE_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]+\.log")
-SEPARATOR = re.compile(r"^-{79}$", re.MULTILINE)
+SEPARATOR = re.compile(rb"^-{79}$", re.MULTILINE)
 LINK = re.compile(r"https?://[^\s<>\"]+")
 NEWEST = 100
 
@@ -82,8 +82,8 @@ def newest_message_to(address: str) -> DevelopmentMessage | None:
 
 def _read(path: Path) -> DevelopmentMessage:
     """Read a file's first message: allauth sends one message through each connection, so a file holds one."""
-    raw = SEPARATOR.split(path.read_text(errors="replace"))[0]
-    parsed = email.message_from_string(raw, EmailMessage, policy=email.policy.default)
+    raw = SEPARATOR.split(path.read_bytes())[0]
+    parsed = email.message_from_bytes(raw, EmailMessage, policy=email.policy.default)
     body = parsed.get_body(("plain",))
     return DevelopmentMessage(
         name=path.name,
