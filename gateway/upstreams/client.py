@@ -104,12 +104,12 @@ class UpstreamClient:
         session = self._private if upstream.allow_private_network else self._public
         if session is None:
             raise RuntimeError("UpstreamClient.open() has not been awaited")
-        url = _checked_url(upstream.base_url, path, upstream.allow_private_network)
         headers = _headers_of(upstream.credential, accept)
         timeout = _timeout_of(upstream.connect_timeout, upstream.first_byte_timeout, upstream.total_timeout)
         opened = [False]
         _opened.set(opened)
         try:
+            url = _checked_url(upstream.base_url, path, upstream.allow_private_network)
             try:
                 response = await session.post(
                     url, data=_Body(body), headers=headers, timeout=timeout, allow_redirects=False
@@ -122,11 +122,12 @@ class UpstreamClient:
                     url, data=_Body(body), headers=headers, timeout=timeout, allow_redirects=False
                 )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise failure_of(error, upstream, answered=False) from error
+            raise failure_of(error, upstream, answered=False) from None
         connection = response.connection
         if connection is not None and connection.protocol is not None:
-            # From here on the time limit between reads is the idle one.
+            # The connection is still ours, so more is to come: from here on the time limit between reads is the idle one.
             connection.protocol.read_timeout = upstream.idle_timeout
+            connection.protocol.start_timeout()
         return response
 
     async def read(
@@ -146,7 +147,7 @@ class UpstreamClient:
                     raise UpstreamFailure(FailureKind.INVALID, f"its answer is larger than {at_most} bytes")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             response.close()
-            raise failure_of(error, upstream, answered=True) from error
+            raise failure_of(error, upstream, answered=True) from None
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def finish(self, response: aiohttp.ClientResponse) -> None:
@@ -191,8 +192,13 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 def failure_of(error: Exception, upstream: UpstreamInfo, *, answered: bool) -> UpstreamFailure:
-    """Return the failure that an error of the HTTP client amounts to. ``answered``: the response's headers had come."""
-    detail = scrubbed(f"{type(error).__name__}: {error}", upstream.credential)
+    """Return the failure that an error of the HTTP client amounts to. ``answered``: the response's headers had come.
+
+    Raise it ``from None``: the client's own exceptions carry the request's headers, and with them the credential.
+    """
+    detail = f"{type(error).__name__}: {error}"[:500]
+    if upstream.credential:
+        detail = detail.replace(upstream.credential, "***")
     cause = getattr(error, "os_error", None)
     if isinstance(error, PrivateAddressError | ForbiddenAddressError) or isinstance(cause, PrivateAddressError):
         return UpstreamFailure(FailureKind.PRIVATE_ADDRESS, detail)
@@ -201,11 +207,6 @@ def failure_of(error: Exception, upstream: UpstreamInfo, *, answered: bool) -> U
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
         return UpstreamFailure(FailureKind.INVALID, detail)
     return UpstreamFailure(FailureKind.CUT if answered else FailureKind.CONNECT, detail)
-
-
-def scrubbed(text: str, credential: str) -> str:
-    """Return ``text`` without the credential, cut to a length for a log line."""
-    return (text.replace(credential, "***") if credential else text)[:500]
 
 
 def _is_stale(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from gateway.protocols.openai_chat import ChatRequest, upstream_body, whole_to_c
 from gateway.protocols.openai_errors import failure_from_error, failure_from_status
 from gateway.protocols.sse import SseParser
 from gateway.types import RouteInfo
-from gateway.upstreams.client import MAX_ERROR_BODY, UpstreamClient, failure_of, scrubbed
+from gateway.upstreams.client import MAX_ERROR_BODY, UpstreamClient, failure_of
 from gateway.upstreams.profiles import profile_of
 
 DONE = b"[DONE]"
@@ -63,7 +63,7 @@ class OpenAIChatCall:
             try:
                 data = await content.readany()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise failure_of(error, self._upstream, answered=True) from error
+                raise failure_of(error, self._upstream, answered=True) from None
             payloads = parser.feed(data) if data else parser.finish()
             if DONE in payloads:
                 self._complete = True
@@ -128,11 +128,9 @@ class OpenAIChatCall:
             self._complete = True
         except UpstreamFailure:
             body = b""
-        failure = failure_from_status(
-            response.status, _error_in(body), retry_after=_seconds(response.headers.get("Retry-After"))
-        )
-        failure.detail = scrubbed(failure.detail, self._upstream.credential)
-        return failure
+        # Some providers quote the key that they refuse.
+        error = _error_in(body.replace(self._upstream.credential.encode() or b"\xff", b"***"))
+        return failure_from_status(response.status, error, retry_after=_seconds(response.headers.get("Retry-After")))
 
 
 def _error_in(body: bytes) -> Any:
