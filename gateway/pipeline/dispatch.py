@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+from billing.rating import TokenUsage
 from gateway.errors import ApiError
 from gateway.http import send_error, send_json
 from gateway.pipeline.exchange import Exchange
@@ -16,7 +17,8 @@ from gateway.pipeline.failures import error_for
 from gateway.pipeline.settle import Settler
 from gateway.pipeline.writer import StreamWriter
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.protocols.openai_chat import ChunkRelay, relay_whole, stream_error, usage_chunk
+from gateway.protocols.openai_chat import ChunkRelay, estimated_input, relay_whole, stream_error
+from gateway.protocols.openai_told import tell_usage, usage_chunk
 from gateway.types import RouteInfo
 from gateway.upstreams import UpstreamCall, UpstreamClient, open_upstream
 from lumyx.lib import clock
@@ -65,13 +67,19 @@ class Dispatcher:
             nonlocal body
             await call.start()
             answer = relay_whole(
-                await call.read(), response_id=exchange.response_id, model=exchange.served_model().public_id
+                await call.read(),
+                response_id=exchange.response_id,
+                model=exchange.served_model().public_id,
+                estimated_input=estimated_input(exchange.request),
             )
-            body = answer.body
             exchange.first_token = clock.monotonic()
-            exchange.usage, exchange.flags = answer.usage, answer.flags
-            exchange.produced = answer.has_output or answer.usage.output > 0
-            exchange.usage_is_estimate = answer.usage_is_estimate
+            exchange.produced = answer.has_output
+            exchange.flags = ",".join(sorted(answer.flags))
+            exchange.usage_is_estimate = answer.usage is None
+            exchange.usage = (answer.usage or answer.estimated_usage()) if answer.has_output else TokenUsage()
+            # What the client is told is what is billed.
+            same = answer.usage == exchange.usage and not answer.flags
+            body = answer.body if same else tell_usage(answer.body, exchange.usage)
 
         await self._try_routes(exchange, routes, attempt)
         await self._settler.settle(exchange)
@@ -94,16 +102,21 @@ class Dispatcher:
             nonlocal relay
             writer.forget()
             relay = ChunkRelay(
-                response_id=exchange.response_id,
-                model=exchange.served_model().public_id,
-                include_usage=exchange.request.include_usage,
+                exchange.response_id,
+                exchange.served_model().public_id,
+                exchange.request.include_usage,
+                estimated_input=estimated_input(exchange.request),
             )
             await call.start()
             async for batch in _whole_batches(call, relay):
                 for payload in batch:
+                    flags = relay.flags
                     out = relay.feed(payload)
-                    if out is not None:
-                        writer.hold(b"data: " + out + b"\n\n")
+                    if out is None:
+                        continue
+                    if relay.flags != flags and relay.told_usage and relay.usage is not None:
+                        out = tell_usage(out, relay.usage)
+                    writer.hold(b"data: " + out + b"\n\n")
                 if relay.started and not exchange.produced:
                     exchange.produced = True
                     exchange.first_token = clock.monotonic()
@@ -123,10 +136,10 @@ class Dispatcher:
         await self._end_stream(exchange, writer, relay)
 
     def _count(self, exchange: Exchange, relay: ChunkRelay) -> None:
-        exchange.flags = relay.flags
+        exchange.flags = ",".join(sorted(relay.flags))
         exchange.usage = relay.usage
         if exchange.usage is None and exchange.produced:
-            exchange.usage = relay.estimated_usage(exchange.request)
+            exchange.usage = relay.estimated_usage()
             exchange.usage_is_estimate = True
         elif exchange.usage is not None and exchange.usage.output > 0:
             exchange.produced = True
@@ -134,9 +147,12 @@ class Dispatcher:
     async def _end_stream(self, exchange: Exchange, writer: StreamWriter, relay: ChunkRelay | None) -> None:
         error = exchange.error
         if error is None:
-            if exchange.request.include_usage and relay is not None and not relay.usage_sent and exchange.usage:
+            if exchange.request.include_usage and relay is not None and not relay.told_usage:
                 chunk = usage_chunk(
-                    exchange.usage, response_id=exchange.response_id, model=exchange.served_model().public_id
+                    exchange.usage or TokenUsage(),
+                    response_id=exchange.response_id,
+                    model=exchange.served_model().public_id,
+                    created=int(exchange.started_at.timestamp()),
                 )
                 writer.hold(b"data: " + chunk + b"\n\n")
             writer.hold(DONE)

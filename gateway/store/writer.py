@@ -137,6 +137,7 @@ class BatchWriter[In, Out]:
             try:
                 close_old_connections()
                 results = self._flush([job.item for job in batch])
+                self._flushing_since = None  # before anybody hears of it, so that who asks next is not refused
             except (OperationalError, InterfaceError) as error:
                 connection.close()
                 # The first failure may only be a connection that the server closed while it rested.
