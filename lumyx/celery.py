@@ -13,8 +13,9 @@ app.autodiscover_tasks()
 #: task name, seconds between runs, what it does
 SCHEDULE = (
     ("gateway.tasks.sweep_holds", 30, "closes holds whose time is over"),
-    ("billing.tasks.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
+    ("billing.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
     ("gateway.tasks.roll_up_usage", 60, "adds new usage events to the hourly and daily tables"),
     ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
+    ("gateway.tasks.check_rollups", 86_400, "recounts yesterday and alarms where the roll-ups say something else"),
 )
 app.conf.beat_schedule = {name: {"task": name, "schedule": seconds} for name, seconds, _ in SCHEDULE}

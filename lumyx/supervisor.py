@@ -55,18 +55,20 @@ class Supervisor:
         """Start everything, then watch it until a signal ends us. Raises StartError, ServiceError."""
         began = time.monotonic()
         for folder in (self.local, self.logs):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._only_one():
             try:
                 self._end_leftovers()
-                self._listen()
-                self._start_services()
-                self._manage("migrate", "--no-input")
-                demo = json.loads(self._manage("demo", "--json").splitlines()[-1])
-                self._start_programs()
+                self.listener = self._listen()
+                self.services = self._start_services()
+                self._write_run_file()
+                demo = json.loads(self._manage("demo", "--migrate", "--json").splitlines()[-1])
+                self.programs = self._make_programs(self.listener.fileno())
+                self._start("web")
                 self._wait_until_ready()
                 self._show(demo, seconds=time.monotonic() - began)
-                self._watch()
+                self._start("worker", "beat")  # they need not be awaited, and would slow the web process's start
+                self._watch(self.services)
             finally:
                 self._end()
 
@@ -106,30 +108,32 @@ class Supervisor:
                     end_leftover(pid, whose=sys.executable, grace=8.0)
         self.run_file.unlink(missing_ok=True)
 
-    def _listen(self) -> None:
+    def _listen(self) -> socket.socket:
         """Open the socket that all web processes share, so that none of their deaths closes the door."""
-        self.listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self.listener.bind((self.host, self.port))
-            self.listener.listen(2048)
+            listener.bind((self.host, self.port))
+            listener.listen(2048)
         except OSError as error:
+            listener.close()
             raise StartError(
                 f"Port {self.port} cannot be used ({error.strerror}). Choose another: PORT={self.port + 1} make run"
             ) from error
-        self.port = self.listener.getsockname()[1]
+        self.port = listener.getsockname()[1]
         self.environment["PORT"] = str(self.port)
+        return listener
 
-    def _start_services(self) -> None:
+    def _start_services(self) -> Services:
         given = {name for name in ("DATABASE_URL", "REDIS_URL") if os.environ.get(name)}
         for name in ("postgres", "valkey"):
             rotate(self.logs / f"{name}.log")
-        self.services = Services(
+        services = Services(
             self.local, logs=self.logs, postgres="DATABASE_URL" not in given, valkey="REDIS_URL" not in given
         )
-        self.services.start()
-        self.environment |= self.services.environment
-        self._write_run_file()
+        services.start()
+        self.environment |= services.environment
+        return services
 
     def _manage(self, *words: str) -> str:
         """Run manage.py to its end and return what it printed. Raises StartError with its messages."""
@@ -147,9 +151,7 @@ class Supervisor:
             raise StartError(f"manage.py {' '.join(words)} failed:\n{done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode()
 
-    def _start_programs(self) -> None:
-        assert self.listener is not None  # noqa: S101  _listen() has set it
-        door = self.listener.fileno()
+    def _make_programs(self, door: int) -> list[Program]:
         celery = [sys.executable, "-m", "celery", "-A", "lumyx.celery"]
         web = [sys.executable, "-m", "lumyx.serve", "--fd", str(door)]
         worker = [
@@ -164,19 +166,25 @@ class Supervisor:
             "--without-mingle",
         ]
         beat = [*celery, "beat", "--schedule", str(self.local / "beat"), "--pidfile", "", "--loglevel", "INFO"]
-        self.programs = [
-            *(
-                Program("web", web, self.logs / "web.log", BASE_DIR, 10, pass_fds=(door,))
-                for _ in range(self.concurrency)
-            ),
-            Program("worker", worker, self.logs / "worker.log", BASE_DIR, 8),
-            Program("beat", beat, self.logs / "beat.log", BASE_DIR, 4),
+        return [
+            *(self._program("web", web, stop_timeout=10, pass_fds=(door,)) for _ in range(self.concurrency)),
+            self._program("worker", worker, stop_timeout=8),
+            self._program("beat", beat, stop_timeout=4),
         ]
+
+    def _program(
+        self, role: str, command: list[str], *, stop_timeout: float, pass_fds: tuple[int, ...] = ()
+    ) -> Program:
+        log = self.logs / f"{role}.log"
+        return Program(role, command, log, folder=BASE_DIR, stop_timeout=stop_timeout, pass_fds=pass_fds)
+
+    def _start(self, *roles: str) -> None:
         for program in self.programs:
-            if program.role not in self._tails:
-                rotate(program.log)
-                self._tails[program.role] = LogTail(program.log)
-            program.start(self.environment)
+            if program.role in roles:
+                if program.role not in self._tails:
+                    rotate(program.log)
+                    self._tails[program.role] = LogTail(program.log)
+                program.start(self.environment)
         self._write_run_file()
 
     def _is_ready(self) -> bool:
@@ -224,10 +232,10 @@ class Supervisor:
             for line in tail.new_errors():
                 self.say(f"[{role}] {line}")
 
-    def _watch(self) -> None:
+    def _watch(self, services: Services) -> None:
         while True:
             self._print_errors()
-            self._watch_services()
+            self._watch_services(services)
             for program in self.programs:
                 if program.restart_at is not None:
                     if time.monotonic() >= program.restart_at:
@@ -239,9 +247,8 @@ class Supervisor:
                     self._write_run_file()
             time.sleep(0.2)
 
-    def _watch_services(self) -> None:
-        assert self.services is not None  # noqa: S101  run() has started them
-        for service in self.services.dead():
+    def _watch_services(self, services: Services) -> None:
+        for service in services.dead():
             self.say(f"[{service.role}] ended; it starts again. Log: {service.log}")
             try:
                 service.start()
@@ -291,7 +298,8 @@ def main() -> int:
         signal.signal(number, _interrupt)
     try:
         env.finish()
-        Supervisor(local=BASE_DIR / ".local", port=port, host=host, concurrency=concurrency, say=say).run()
+        local = Path(env.text("LUMYX_LOCAL_DIR", str(BASE_DIR / ".local"))).resolve()
+        Supervisor(local=local, port=port, host=host, concurrency=concurrency, say=say).run()
     except KeyboardInterrupt:
         return 0
     except (StartError, ServiceError, EnvironmentVariableError) as error:

@@ -21,8 +21,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from billing.selectors import ledger
 from billing.services import tiers
-from lumyx.devservices import Services
 from lumyx.children import command_of
+from lumyx.devservices import Services
 
 _services = pytest.StashKey[Services]()
 #: Fixtures that open the database, apart from the mark django_db.

@@ -1,5 +1,6 @@
 """What every kind of installation shares. Values that differ, and all secrets, are set in dev, test and prod."""
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -7,7 +8,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from django.utils.csp import CSP
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-LOCAL_DIR = BASE_DIR / ".local"
+#: What a development installation keeps; another folder makes a second installation from the same checkout.
+LOCAL_DIR = Path(os.environ.get("LUMYX_LOCAL_DIR") or BASE_DIR / ".local").resolve()
 
 INSTALLED_APPS = [
     "accounts",
@@ -160,6 +162,19 @@ LUMYX_SETTLEMENT_QUEUE = 20_000
 LUMYX_HOLD_MARGIN = 60.0
 #: "open": sandbox models are listed and every key may call them; "test_keys": unlisted, test keys only.
 LUMYX_SANDBOX = "test_keys"
+
+
+def cache_at(url: str) -> dict[str, Any]:
+    """Return CACHES on a Redis; its failures are slow for half a second at most, and then not felt."""
+    options = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    return {
+        "default": {
+            "BACKEND": "lumyx.lib.cache.FallbackCache",
+            "LOCATION": url,
+            "KEY_PREFIX": "cache",
+            "OPTIONS": options,
+        }
+    }
 
 
 def database_from_url(url: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lumyx.env import Env
 from lumyx.settings.base import *  # noqa: F403  a settings module is the sum of its base and its own lines
-from lumyx.settings.base import LOCAL_DIR, STORAGES, database_from_url
+from lumyx.settings.base import LOCAL_DIR, STORAGES, cache_at, database_from_url
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -49,6 +49,7 @@ DATABASES = {
     )
 }
 REDIS_URL = env.url("REDIS_URL", "redis://127.0.0.1:6379/0", schemes=("redis", "rediss", "unix"))
+CACHES = cache_at(REDIS_URL)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://") if REDIS_URL.startswith("unix:") else REDIS_URL
 LUMYX_SITE_URL = env.text("LUMYX_SITE_URL", f"http://127.0.0.1:{_run.get('port', env.integer('PORT', 8000))}").rstrip(
     "/"

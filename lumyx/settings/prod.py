@@ -4,7 +4,7 @@ from typing import Any
 
 from lumyx.env import Env
 from lumyx.settings.base import *  # noqa: F403  a settings module is the sum of its base and its own lines
-from lumyx.settings.base import database_from_url, mailer_from_url
+from lumyx.settings.base import cache_at, database_from_url, mailer_from_url
 
 env = Env()
 
@@ -17,6 +17,7 @@ LUMYX_API_KEY_PEPPER = env.key("LUMYX_API_KEY_PEPPER")
 ALLOWED_HOSTS = env.items("ALLOWED_HOSTS")
 DATABASES = {"default": database_from_url(env.url("DATABASE_URL", schemes=("postgresql", "postgres")))}
 REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+CACHES = cache_at(REDIS_URL)
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://") if REDIS_URL.startswith("unix:") else REDIS_URL
 LUMYX_SITE_URL = env.url("LUMYX_SITE_URL", schemes=("https", "http")).rstrip("/")
 LUMYX_DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 10, high=600)
