@@ -57,7 +57,8 @@ def _model(row: CatalogModel, price: Price | None, routes: list[dict[str, Any]])
     if price is not None and not row.is_free:
         classes = {name: getattr(price, name) for name in ("input", "output", "cache_read", "cache_write")}
         table["price"] = {name: nano_to_usd(value) for name, value in classes.items() if value is not None}
-    table["routes"] = routes
+    if routes:
+        table["routes"] = routes
     return table
 
 
@@ -79,7 +80,8 @@ def _with_state(table: dict[str, Any], *, is_enabled: bool) -> dict[str, Any]:
 
 def catalog_toml(data: Mapping[str, Any]) -> str:
     """Return catalog data as TOML; parsed again it is the same data."""
-    lines: list[str] = []
+    # TOML has no empty list of tables; an empty list stands before the first table.
+    lines = [f"{name} = []" for name in ("upstreams", "models") if not data[name]]
     for name in ("upstreams", "models"):
         for table in data[name]:
             lines += _table_lines(name, table)
