@@ -130,6 +130,21 @@ class UpstreamClient:
             connection.protocol.start_timeout()
         return response
 
+    async def get(self, upstream: UpstreamInfo, path: str) -> aiohttp.ClientResponse:
+        """Ask for ``path`` and return the response when its headers are there. Raises UpstreamFailure."""
+        session = self._private if upstream.allow_private_network else self._public
+        if session is None:
+            raise RuntimeError("UpstreamClient.open() has not been awaited")
+        try:
+            return await session.get(
+                _checked_url(upstream.base_url, path, upstream.allow_private_network),
+                headers=_headers_of(upstream.credential, "application/json"),
+                timeout=_timeout_of(upstream.connect_timeout, upstream.first_byte_timeout, upstream.total_timeout),
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise failure_of(error, upstream, answered=False) from None
+
     async def read(
         self, response: aiohttp.ClientResponse, upstream: UpstreamInfo, *, at_most: int = MAX_ANSWER
     ) -> bytes:
