@@ -69,7 +69,9 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
     if model.is_free:
         exchange.headers.extend(quota_headers(exchange, admitted))
     if admitted.refusal is not None:
-        raise _refused(admitted, exchange=exchange, budget=budget)
+        refusal = _refused(admitted, exchange=exchange, budget=budget)
+        refusal.headers.extend(exchange.headers)  # the limit is told on 200 and 429 alike
+        raise refusal
     exchange.admitted = True
     exchange.held = admitted.held
     _lower_ceiling(exchange, budget)

@@ -129,7 +129,7 @@ def test_models_answer_under_the_paths_that_clients_call(gateway: Gateway, path:
     assert "sandbox/paid" in answer.body.decode()
 
 
-@pytest.mark.parametrize("path", ["/api/v1/models", "/api/v1/models/sandbox%2Fpaid", "/healthz", "/readyz"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_head_answers_like_get_without_a_body(gateway: Gateway, path: str) -> None:
     answer = _get(gateway, path, method="HEAD")
     assert answer.status == 200
