@@ -11,12 +11,19 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.models import User
-from accounts.services.users import EmailTakenError, register_user, sync_email_verification
+from accounts.services.users import (
+    EmailTakenError,
+    InvalidEmailError,
+    normalise_email,
+    register_user,
+    sync_email_verification,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +42,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             # Two sign-ups with one address at once: the form had found it free.
             messages.error(request, self.error_messages["email_taken"])
             raise ImmediateHttpResponse(redirect("account_signup")) from error
+
+    def clean_email(self, email: str) -> str:
+        """Return the address as it is stored. allauth would cut a long one short, and store somebody else's."""
+        try:
+            return normalise_email(email)
+        except InvalidEmailError as error:
+            raise ValidationError("Enter a valid e-mail address.") from error
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        # allauth's key has the Host header in it, which the caller chooses: a new one would be a new set of attempts.
+        return str(credentials.get("email") or credentials.get("username") or "").strip().lower()
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Record that an address was proved; it may be a new one that replaces the user's old one."""

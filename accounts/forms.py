@@ -1,14 +1,15 @@
-"""Forms of the admin: signing in to it, and making users, workspaces and memberships there."""
+"""Forms: another address for a person, and the admin's for signing in and making users, workspaces and memberships."""
 
 from typing import TYPE_CHECKING, Any, cast
 
 from allauth.account.adapter import get_adapter
+from allauth.account.forms import AddEmailForm
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
 
 from accounts.models import Membership, User, Workspace
 from accounts.roles import Role
-from accounts.selectors.users import user_by_email
+from accounts.selectors.users import address_is_taken, user_by_email
 from accounts.services.users import InvalidEmailError, normalise_email
 from accounts.services.workspaces import InvalidWorkspaceNameError, clean_name
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:  # Django's classes take their parameter in the eyes of the ty
     MembershipModelForm = forms.ModelForm[Membership]
 else:
     UserModelForm = WorkspaceModelForm = MembershipModelForm = forms.ModelForm
+
+
+class AddAddressForm(AddEmailForm):  # type: ignore[misc]  # allauth has no types
+    """Another address for a person. Signing up tells whether an address is taken, so this does too."""
+
+    def clean_email(self) -> str:
+        """Refuse an address that is another user's: theirs alone may prove it."""
+        email = str(super().clean_email())
+        if address_is_taken(email, by_other_than=self.user):
+            raise get_adapter().validation_error("email_taken")
+        return email
 
 
 class OperatorSignInForm(AdminAuthenticationForm):

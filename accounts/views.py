@@ -3,8 +3,10 @@
 from typing import cast
 
 from allauth.account.views import EmailView
+from django.contrib import messages
+from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -18,7 +20,13 @@ class AddressesView(EmailView):  # type: ignore[misc]  # allauth has no types
 
     def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         """Do what was asked, then bring the user's verification in step with the addresses that are left."""
-        response = cast("HttpResponse", super().post(request, *args, **kwargs))
+        try:
+            with transaction.atomic():
+                response = cast("HttpResponse", super().post(request, *args, **kwargs))
+        except IntegrityError:
+            # The address became another user's after it was added here.
+            messages.error(request, "This address is another user's by now. Remove it, and add one of yours.")
+            return redirect("account_email")
         sync_email_verification(User.objects.get(pk=cast("User", request.user).pk))
         return response
 
