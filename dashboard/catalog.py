@@ -67,6 +67,18 @@ def matching(models: Iterable[ModelInfo], filters: Filters) -> list[ModelInfo]:
     return found
 
 
+def showcase(models: Iterable[ModelInfo], *, length: int) -> list[ModelInfo]:
+    """Return the models to show first to a newcomer: real ones before test ones, chat before the rest, the house's own first."""
+    return sorted(models, key=lambda model: (_is_for_tests(model), model.kind != "chat", model.display_name.lower()))[
+        :length
+    ]
+
+
+def _is_for_tests(model: ModelInfo) -> bool:
+    # The sandbox's models have its name before a slash; documentation samples on the sandbox do not.
+    return model.is_sandbox and model.public_id.startswith("sandbox/")
+
+
 def tags_of(models: Iterable[ModelInfo]) -> list[str]:
     """Return every tag in use, the documented ones first."""
     used = Counter(tag for model in models for tag in model.tags)

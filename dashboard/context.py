@@ -1,7 +1,7 @@
 """What every page knows: the theme, where it is, the site's addresses; and, inside a workspace, what the shell shows."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -15,7 +15,7 @@ from billing.selectors.ledger import Balance, balance_of
 from dashboard.navigation import ACTIONS, MAIN, RESOURCES, NavItem, items_for
 
 if TYPE_CHECKING:
-    from accounts.models import Membership
+    from accounts.models import Membership, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,22 @@ def site(request: HttpRequest) -> dict[str, object]:
 
 def build_shell(request: HttpRequest) -> Shell | None:
     """Return the shell of the request's workspace, or None outside one (``request.membership`` is set by dashboard.guards)."""
-    membership = getattr(request, "membership", None)
+    membership: "Membership | None" = getattr(request, "membership", None)
     if membership is None:
         return None
+    user = cast("User", request.user)  # a member has signed in; membership.user would be one more query
     role = str(membership.role)
     main, resources = items_for(role, MAIN), items_for(role, RESOURCES)
     sees_money = role_allows(role, Permission.VIEW_BILLING)
     return Shell(
         workspace_name=membership.workspace.name,
         role=role.capitalize(),
-        user_initials=initials_of(request.user.name or request.user.email),
+        user_initials=initials_of(user.name or user.email),
         balance=balance_of(membership.workspace_id) if sees_money else None,
         main=main,
         resources=resources,
         palette=[*main, *resources, *items_for(role, ACTIONS)],
-        others=[other for other in memberships_of(request.user) if other.pk != membership.pk],
+        others=[other for other in memberships_of(user) if other.pk != membership.pk],
     )
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 from billing.selectors.tiers import public_tiers
-from dashboard.catalog import Filters, listed_models, matching
+from dashboard.catalog import Filters, listed_models, matching, showcase
 from dashboard.snippets import first_call
 
 #: How many models the landing page shows.
@@ -24,7 +24,7 @@ def landing(request: HttpRequest) -> HttpResponse:
     tiers = list(public_tiers())
     context = {
         "tabs": first_call(),
-        "strip": matching(listed, Filters())[:STRIP_LENGTH],
+        "strip": showcase(listed, length=STRIP_LENGTH),
         "total": len(listed),
         "free_tier": tiers[0] if tiers else None,
     }

@@ -74,6 +74,15 @@ document.addEventListener("htmx:afterSettle", (event) => {
   if (dialog && !dialog.open) dialog.showModal();
 });
 
+// A dialog that may hold a secret leaves the page when it closes (the event does not bubble, so it is caught on its way down).
+document.addEventListener(
+  "close",
+  (event) => {
+    if (event.target.matches("dialog[data-once]")) event.target.remove();
+  },
+  true,
+);
+
 // Tabs. data-lang on a tab makes the choice stick: all blocks that have the language follow, now and next time.
 const LANGUAGE_KEY = "lumyx-language";
 
