@@ -42,7 +42,12 @@ class Migration(migrations.Migration):
             model_name="hold",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("actual__gte", 0), ("actual__lte", models.F("amount")), ("state", "settled")),
+                    models.Q(
+                        ("actual__gte", 0),
+                        ("actual__isnull", False),
+                        ("actual__lte", models.F("amount")),
+                        ("state", "settled"),
+                    ),
                     models.Q(("actual__isnull", True), ("state__in", ["open", "released", "expired"])),
                     _connector="OR",
                 ),

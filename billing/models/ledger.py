@@ -118,7 +118,7 @@ class Hold(models.Model):
         constraints = (
             models.CheckConstraint(condition=models.Q(amount__gte=0), name="hold_amount_not_negative"),
             models.CheckConstraint(
-                condition=models.Q(state="settled", actual__gte=0, actual__lte=models.F("amount"))
+                condition=models.Q(state="settled", actual__isnull=False, actual__gte=0, actual__lte=models.F("amount"))
                 | models.Q(state__in=["open", "released", "expired"], actual__isnull=True),
                 name="hold_actual_when_settled",
             ),
