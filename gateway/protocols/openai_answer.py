@@ -127,15 +127,15 @@ class ChunkRelay:
 
         Raises UpstreamFailure for an error object (with ``produced``) and for what is no chunk.
         """
+        if not payload.isascii():
+            # Raw values are not checked by the decode, and half a character would break every client.
+            self._check_utf8(payload)
         try:
             chunk = _decode(payload)
         except msgspec.ValidationError:
             chunk = self._loose(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise self._invalid("a chunk of its stream is not JSON") from None
-        if not payload.isascii():
-            # Raw values are not checked by the decode, and half a character would break every client.
-            self._check_utf8(payload)
         if chunk.error is not None:
             raise failure_from_error(chunk.error, produced=self.started)
         choices = chunk.choices
@@ -212,7 +212,7 @@ class ChunkRelay:
     def _loose(self, payload: bytes) -> _Chunk:
         try:
             loose = _decode_loose(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise self._invalid("a chunk of its stream is not an object") from None
         return _tightened(loose)
 
@@ -238,7 +238,7 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
         except msgspec.ValidationError:
             chunk = _tightened(_decode_loose(body))
         fields = _decode_fields(body)
-    except (UnicodeDecodeError, msgspec.DecodeError):
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise UpstreamFailure(FailureKind.INVALID, "its answer is not a JSON object") from None
     if chunk.error is not None:
         raise failure_from_error(chunk.error, produced=False)

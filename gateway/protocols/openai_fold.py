@@ -42,10 +42,12 @@ def whole_to_chunks(answer: dict[str, Any]) -> list[bytes]:
     head = {name: value for name, value in answer.items() if name not in _CHUNK_ONLY}
     head["object"] = "chat.completion.chunk"
     payloads = []
-    for choice in answer.get("choices") or ():
-        message = dict(choice.get("message") or {})
+    for choice in _objects(answer.get("choices")):
+        given = choice.get("message")
+        message = dict(given) if isinstance(given, dict) else {}
         if message.get("tool_calls"):
-            message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(message["tool_calls"])]
+            calls = _objects(message["tool_calls"])
+            message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
         rest = {name: value for name, value in choice.items() if name not in ("message", "finish_reason")}
         end = {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice.get("finish_reason")}
         payloads.append(msgspec.json.encode({**head, "choices": [{**rest, "delta": message, "finish_reason": None}]}))
@@ -53,6 +55,11 @@ def whole_to_chunks(answer: dict[str, Any]) -> list[bytes]:
     if answer.get("usage"):
         payloads.append(msgspec.json.encode({**head, "choices": [], "usage": answer["usage"]}))
     return payloads
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list: this comes from upstreams, who may send anything."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _add_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from gateway.upstreams.profiles import profile_of
 
 DONE = b"[DONE]"
 MAX_RETRY_AFTER = 3600.0
+#: What a decode raises for bytes that are no JSON, no UTF-8, or nested without end.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class OpenAIChatCall:
@@ -113,7 +115,7 @@ class OpenAIChatCall:
         """Return the chunks of a whole answer: some upstreams ignore ``stream``, and some report errors so."""
         try:
             answer = msgspec.json.decode(await self.read())
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise UpstreamFailure(FailureKind.INVALID, "its answer is not JSON") from None
         if not isinstance(answer, dict) or not answer.get("choices"):
             error = answer.get("error") if isinstance(answer, dict) else None
@@ -137,7 +139,7 @@ def _error_in(body: bytes) -> Any:
     """Return the error object of a body, or its text."""
     try:
         decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return body.decode(errors="replace")
     return decoded.get("error", decoded) if isinstance(decoded, dict) else decoded
 
