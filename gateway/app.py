@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from gateway.endpoints import chat, models
-from gateway.errors import ApiError, not_found, unavailable
+from gateway.errors import ApiError, internal_error, not_found, unavailable
 from gateway.http import Receive, Scope, Send, send_error
 from gateway.pipeline import Arrival, Gateway
 from gateway.store import StoreUnavailableError
@@ -44,8 +44,7 @@ class GatewayApp:
         except Exception:
             log.exception("request %s met a bug", arrival.id.hex)
             if not started:
-                error = ApiError(500, "internal_error", "Something went wrong on our side. It was logged; try again.")
-                await send_error(send, error, request_id=arrival.id.hex)
+                await send_error(send, internal_error(), request_id=arrival.id.hex)
 
     async def _route(self, method: str, path: str, arrival: Arrival) -> None:
         gateway = self.gateway

@@ -59,3 +59,8 @@ def not_found(path: str) -> ApiError:
 def unavailable(message: str = "The service cannot answer right now. Try again in a few seconds.") -> ApiError:
     """Return the error for an outage of ours (never a 401: the key may be fine)."""
     return ApiError(503, "unavailable", message, headers=[retry_after(2)])
+
+
+def internal_error() -> ApiError:
+    """Return the error for a bug of ours."""
+    return ApiError(500, "internal_error", "Something went wrong on our side. It was logged; try again.")

@@ -5,6 +5,7 @@ closes its listener before anything else and readiness could never say 503.
 """
 
 import asyncio
+from typing import cast
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -17,7 +18,7 @@ from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.settle import Settler
 from gateway.store import Store
 from gateway.upstreams import UpstreamClient
-from lumyx.guard import Guard
+from lumyx.guard import App, Guard
 from lumyx.lib.ids import uuid7
 
 
@@ -67,7 +68,8 @@ class Process:
         return not self.draining and gateway is not None and await gateway.store.ping()
 
 
-django_app = get_asgi_application()
+# asgiref types scopes and messages more narrowly than servers fill them.
+django_app = cast(App, get_asgi_application())
 process = Process()
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from billing.rating import TokenUsage
-from gateway.errors import ApiError
+from gateway.errors import ApiError, internal_error
 from gateway.http import send_error, send_json
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.failures import error_for
@@ -48,7 +48,7 @@ class Dispatcher:
 
     async def give_up(self, exchange: Exchange) -> None:
         """End an exchange that met a bug of ours: close its hold (a no-op when it is closed), and tell the client."""
-        exchange.error = ApiError(500, "internal_error", "Something went wrong on our side. It was logged; try again.")
+        exchange.error = internal_error()
         await self._settler.settle(exchange)
         if exchange.client_gone:
             return
@@ -109,20 +109,16 @@ class Dispatcher:
             )
             await call.start()
             async for batch in _whole_batches(call, relay):
-                for payload in batch:
-                    flags = relay.flags
-                    out = relay.feed(payload)
-                    if out is None:
-                        continue
-                    if relay.flags != flags and relay.told_usage and relay.usage is not None:
-                        out = tell_usage(out, relay.usage)
-                    writer.hold(b"data: " + out + b"\n\n")
-                if relay.started and not exchange.produced:
-                    exchange.produced = True
-                    exchange.first_token = clock.monotonic()
-                # From the finish on, everything waits for the settlement: a client may take it for the end.
-                if relay.started and not relay.finished:
-                    await writer.flush()
+                try:
+                    _relay_batch(batch, relay, writer)
+                finally:
+                    # Also when the batch ended in an error: what came before it has come out.
+                    if relay.started and not exchange.produced:
+                        exchange.produced = True
+                        exchange.first_token = clock.monotonic()
+                    # From the finish on, everything waits for the settlement: a client may take it for the end.
+                    if relay.started and not relay.finished:
+                        await writer.flush()
                 if exchange.client_gone and call.stops_billing_on_cancel:
                     return
 
@@ -205,6 +201,18 @@ class Dispatcher:
             )
             return failure
         return None
+
+
+def _relay_batch(batch: list[bytes], relay: ChunkRelay, writer: StreamWriter) -> None:
+    """Keep what the client shall get of a batch. Usage that had to be put right is told as it is billed."""
+    for payload in batch:
+        flags = relay.flags
+        out = relay.feed(payload)
+        if out is None:
+            continue
+        if relay.flags != flags and relay.told_usage and relay.usage is not None:
+            out = tell_usage(out, relay.usage)
+        writer.hold(b"data: " + out + b"\n\n")
 
 
 async def _whole_batches(call: UpstreamCall, relay: ChunkRelay) -> AsyncIterator[list[bytes]]:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 
 from billing.rating import TokenUsage, charge_for
-from billing.types import Settlement
+from billing.types import Settled, Settlement
 from gateway.errors import unavailable
 from gateway.pipeline.exchange import Exchange
 from gateway.store import Store, StoreUnavailableError, UsageRecord
@@ -56,7 +56,7 @@ class Settler:
         return charge_for(exchange.usage, exchange.served_model().rates)
 
 
-def _log_late(future: "asyncio.Future[object]") -> None:
+def _log_late(future: "asyncio.Future[Settled]") -> None:
     if not future.cancelled() and future.exception() is not None:
         log.error("a settlement was lost: %s", future.exception())
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
 from billing.services import ledger
 from billing.types import Admission, Admitted, Settled, Settlement
@@ -42,6 +42,7 @@ class Store:
         self._snapshot: CatalogSnapshot | None = None
         self._reload: asyncio.Task[None] | None = None
         self._reload_again = False
+        self._sweep: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._listener = Listener(
@@ -61,12 +62,12 @@ class Store:
     async def open(self) -> None:
         """Start the threads. Does not wait for PostgreSQL: until it answers, requests get a 503."""
         self._loop = asyncio.get_running_loop()
-        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="store-read")
+        # One thread: what it reads is cached, and the one connection is surely closed at the end.
+        self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-read")
         self._admissions.start()
         self._settlements.start()
         self._listener.start()
-        sweep = self._read(sweep_expired_holds)
-        sweep.add_done_callback(_log_sweep)
+        self._sweep = asyncio.create_task(asyncio.to_thread(_sweep_once))
 
     async def close(self) -> None:
         """Write what is queued, then close every connection."""
@@ -75,9 +76,10 @@ class Store:
         await self._settlements.stop(grace=settings.LUMYX_SETTLEMENT_WAIT)
         if self._readers is not None:
             readers, self._readers = self._readers, None
-            for _ in range(2):
-                readers.submit(connection.close)
-            readers.shutdown(wait=True, cancel_futures=False)
+            readers.submit(lambda: connection.close())  # the attribute belongs to the thread that reads it
+            await asyncio.to_thread(readers.shutdown)
+        if self._sweep is not None:
+            await self._sweep
         await asyncio.to_thread(self._listener.join, 3.0)
 
     async def ping(self) -> bool:
@@ -210,9 +212,14 @@ def _select_one() -> None:
         cursor.execute("SELECT 1")
 
 
-def _log_sweep(done: "asyncio.Future[int]") -> None:
-    if not done.cancelled() and done.exception() is not None:
-        log.warning("the first sweep of holds failed; the worker's will do it: %s", done.exception())
+def _sweep_once() -> None:
+    """Close the holds that a process before us left behind; the worker does it every half minute too."""
+    try:
+        sweep_expired_holds()
+    except DatabaseError as error:
+        log.warning("the first sweep of holds failed; the worker's will do it: %s", error)
+    finally:
+        connection.close()
 
 
 def _ignore_outcome(done: "asyncio.Future[Settled]") -> None:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "lumyx"
 #: Seconds without a notification after which the connection is tried; and between attempts to reconnect.
-HEARTBEAT, RECONNECT_PAUSE = 2.0, 0.25
+HEARTBEAT, RECONNECT_PAUSE = 0.5, 0.25
 
 
 class Listener:

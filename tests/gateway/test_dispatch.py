@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -210,6 +211,22 @@ async def test_after_the_first_content_no_other_upstream_is_tried_and_what_came_
     assert client.complete
     assert rig.record.status == "cut"
     assert rig.settlement.rated == rig.record.input_tokens * 500 + 2 * 1500
+
+
+async def test_content_and_an_error_in_one_read_are_content_and_then_an_error(rig: Rig) -> None:
+    client = Client()
+    error = b'{"error":{"message":"their words","type":"server_error"}}'
+
+    class OneRead(ScriptedCall):
+        async def batches(self) -> AsyncIterator[list[bytes]]:
+            yield [chunk("x" * 8), error]
+
+    rig.script("first", OneRead())
+    await rig.serve(make_exchange(client, stream=True))
+    assert [list(event) for event in events(client)][-1] == ["type", "error", "request_id"]
+    assert events(client)[0]["choices"][0]["delta"]["content"] == "x" * 8
+    assert b"their words" not in client.body
+    assert rig.record.output_tokens == 2
 
 
 async def test_the_clients_own_fault_is_not_tried_elsewhere(rig: Rig) -> None:
