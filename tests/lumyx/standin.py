@@ -1,0 +1,38 @@
+"""A stand-in for lumyx.asgi, to test how lumyx.serve ends: a slow answer, and readiness that follows the drain."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from lumyx.settings.test import *  # noqa: F403  it is its own settings module, too
+
+LUMYX_DRAIN_SECONDS = float(os.environ.get("STANDIN_DRAIN", "0"))
+LUMYX_GRACE_SECONDS = 5
+
+draining = False
+
+
+def start_draining() -> None:
+    """Say 503 from now on."""
+    global draining
+    draining = True
+
+
+async def application(
+    scope: MutableMapping[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    """Answer /slow after a second, everything else at once."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    status = 503 if draining and scope["path"] == "/readyz" else 200
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"4")]})
+    if scope["path"] == "/slow":
+        await asyncio.sleep(1)
+    await send({"type": "http.response.body", "body": b"done"})
