@@ -123,8 +123,16 @@ def rank_series(values: Mapping[tuple[dt.date, str], int], *, days: Sequence[dt.
     return tuple(series)
 
 
-def stack_bars(days: Sequence[dt.date], series: Sequence[Series], *, text: Callable[[int], str]) -> StackedChart:
-    """Return the chart of ``series`` over ``days``; ``text`` writes a value for people.
+def stack_bars(
+    days: Sequence[dt.date],
+    series: Sequence[Series],
+    *,
+    text: Callable[[int], str],
+    tick_text: Callable[[int, int], str] | None = None,
+) -> StackedChart:
+    """Return the chart of ``series`` over ``days``.
+
+    ``text`` writes a value for people; ``tick_text`` one on the axis, given the distance between ticks too.
 
     Raises:
         ValueError: no days, or a series whose values are not one a day.
@@ -158,7 +166,11 @@ def stack_bars(days: Sequence[dt.date], series: Sequence[Series], *, text: Calla
         for index, day in enumerate(days)
     )
     ticks = tuple(
-        Tick(round(PLOT_HEIGHT - PLOT_HEIGHT * number / steps, 1), text(step * number)) for number in range(steps + 1)
+        Tick(
+            round(PLOT_HEIGHT - PLOT_HEIGHT * number / steps, 1),
+            tick_text(step * number, step) if tick_text else text(step * number),
+        )
+        for number in range(steps + 1)
     )
     return StackedChart(columns, ticks, tuple(series))
 

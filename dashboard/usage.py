@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 
 from dashboard.charts import StackedChart, days_between, rank_series, stack_bars
-from dashboard.templatetags.figures import short_count, short_usd
+from dashboard.templatetags.figures import axis_usd, short_count, short_usd
 from gateway.selectors.usage import DayModelUsage, UsageTotals
 from lumyx.lib.money import nano_to_usd
 
@@ -36,7 +36,12 @@ def chart_of(rows: Sequence[DayModelUsage], *, start: dt.date, end: dt.date, met
     value, text = METRICS[metric]
     days = days_between(start, end)
     values = {(row.day, row.model): value(row.totals) for row in rows}
-    return stack_bars(days, rank_series(values, days=days), text=text)
+    tick_text = _money_tick if metric == "charge" else None
+    return stack_bars(days, rank_series(values, days=days), text=text, tick_text=tick_text)
+
+
+def _money_tick(nano: int, step: int) -> str:
+    return axis_usd(nano, step=step) if nano else "$0"
 
 
 def safe_cell(text: str) -> str:

@@ -15,11 +15,11 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def places_for(nano: int, *, least: int) -> int:
-    """Return how many decimals show an amount: ``least``, or more until two digits of it are seen (nine at most)."""
+    """Return how many decimals show an amount: ``least``, or, if all of them are 0, so many that two digits are seen."""
     size = abs(nano)
-    if size == 0 or size >= NANO_PER_USD // 10**least * 10:
+    if size == 0 or size >= NANO_PER_USD // 10**least:
         return least
-    return max(least, min(9, 11 - len(str(size))))
+    return min(9, 11 - len(str(size)))
 
 
 def exact_usd(nano: int) -> str:
@@ -33,16 +33,10 @@ def short_usd(nano: int) -> str:
     return format_usd(nano, places=places_for(nano, least=least))
 
 
-@register.filter
-def usd(nano: int) -> str:
-    """Write a total: ``{{ balance|usd }}`` → "$41.86"."""
-    return short_usd(nano)
-
-
-@register.filter
-def exact(nano: int) -> str:
-    """Write every digit of an amount: ``{{ charge|exact }}``."""
-    return exact_usd(nano)
+def axis_usd(nano: int, *, step: int) -> str:
+    """Return a tick of an axis whose ticks are ``step`` apart: as many decimals as the step needs, in all of them."""
+    needed = len(nano_to_usd(step).partition(".")[2])
+    return format_usd(nano, places=needed if needed != 1 else 2)
 
 
 @register.simple_tag

@@ -19,7 +19,7 @@ LINES_PER_PAGE = 25
 KINDS = {
     "vip": ("VIP credits", "Come with a tier each month; what is left ends with the period."),
     "promo": ("Promo credits", "A gift from the operator of this installation."),
-    "paid": ("Paid credits", "Never expire."),
+    "paid": ("Paid credits", "Spent last."),
     "overdraft": ("Debt", "From a refund or a dispute; the next credit pays it first."),
 }
 ENTRIES = {

@@ -16,7 +16,7 @@ from lumyx.lib import clock
 
 PAGE = "dashboard/usage.html"
 #: Rows of the table on one page; the chart, the sums and the CSV file always have all.
-ROWS_PER_PAGE = 100
+ROWS_PER_PAGE = 50
 
 
 @require_safe

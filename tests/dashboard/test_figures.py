@@ -35,6 +35,8 @@ def test_a_total_shows_cents_and_a_small_one_its_first_digits(nano: int, text: s
         (5_123_456, "$0.0051", "$0.005123456"),
         (0, "$0.0000", "$0"),
         (1_250_000_001, "$1.2500", "$1.250000001"),
+        (992_400, "$0.0010", "$0.0009924"),
+        (99_999, "$0.000100", "$0.000099999"),
         (250, "$0.00000025", "$0.00000025"),
     ],
 )
@@ -93,3 +95,16 @@ def test_a_moment_has_the_exact_time_in_its_title() -> None:
 
 def test_no_moment_says_never() -> None:
     assert "Never used" in figures.moment(None, never="Never used")
+
+
+@pytest.mark.parametrize(
+    ("step", "texts"),
+    [
+        (100_000_000, ["$0.10", "$0.30"]),
+        (2_500_000, ["$0.0025", "$0.0075"]),
+        (2_000_000_000, ["$2", "$6"]),
+        (2_500_000_000, ["$2.50", "$7.50"]),
+    ],
+)
+def test_the_ticks_of_an_axis_have_the_same_decimals(step: int, texts: list[str]) -> None:
+    assert [figures.axis_usd(step * number, step=step) for number in (1, 3)] == texts
