@@ -75,8 +75,9 @@ def tools_of(request: ChatRequest) -> list[Tool]:
                 )
             )
     if isinstance(choice, dict):
-        forced = (choice.get("function") or {}).get("name")
-        tools = [tool for tool in tools if tool.name == forced]
+        forced = choice.get("function")
+        name = forced.get("name") if isinstance(forced, dict) else None
+        tools = [tool for tool in tools if tool.name == name]
     return tools
 
 

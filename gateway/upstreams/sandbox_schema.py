@@ -4,6 +4,8 @@ from typing import Any
 
 #: Deeper than any schema in use; a schema that refers to itself ends here.
 MAX_DEPTH = 16
+#: Values in one instance: a schema that refers to itself several times would grow without end in width too.
+MAX_VALUES = 2_000
 _FORMATS = {
     "date": "2026-01-01",
     "date-time": "2026-01-01T00:00:00Z",
@@ -19,61 +21,66 @@ _FORMATS = {
 }
 
 
-def instance_of(schema: Any, *, root: Any = None, depth: int = 0) -> Any:
-    """Return a small value that the schema accepts: required properties only, except that a model's tools get all of none.
+def instance_of(schema: Any) -> Any:
+    """Return a small value that the schema accepts: of an object, the required properties only.
 
     Patterns are not solved; ``default``, ``examples``, ``const`` and ``enum`` are used where they are given.
     """
-    if not isinstance(schema, dict) or depth > MAX_DEPTH:
+    return _Maker(schema).make(schema, 0)
+
+
+class _Maker:
+    """Makes one instance; knows the whole schema, for references into it."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._left = MAX_VALUES
+
+    def make(self, schema: Any, depth: int) -> Any:
+        self._left -= 1
+        if not isinstance(schema, dict) or depth > MAX_DEPTH or self._left < 0:
+            return None
+        for name in ("const", "default"):
+            if name in schema:
+                return schema[name]
+        for name in ("enum", "examples"):
+            if isinstance(schema.get(name), list) and schema[name]:
+                return schema[name][0]
+        if isinstance(schema.get("$ref"), str):
+            return self.make(_resolved(schema["$ref"], self._root), depth + 1)
+        for name in ("oneOf", "anyOf"):
+            if isinstance(schema.get(name), list) and schema[name]:
+                return self.make(schema[name][0], depth + 1)
+        if isinstance(schema.get("allOf"), list):
+            schema = _merged(schema, self._root)
+        return self._of_type(schema, depth)
+
+    def _of_type(self, schema: dict[str, Any], depth: int) -> Any:
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = kind[0] if kind else None
+        if kind is None:
+            kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
+        match kind:
+            case "object":
+                return self._object(schema, depth)
+            case "array":
+                least = min(_whole(schema.get("minItems"), 0), 64)
+                return [self.make(schema.get("items", {}), depth + 1) for _ in range(least)]
+            case "string":
+                return _string(schema)
+            case "integer" | "number":
+                return _number(schema, whole=kind == "integer")
+            case "boolean":
+                return True
         return None
-    root = schema if root is None else root
-    for name in ("const", "default"):
-        if name in schema:
-            return schema[name]
-    for name in ("enum", "examples"):
-        if isinstance(schema.get(name), list) and schema[name]:
-            return schema[name][0]
-    if isinstance(schema.get("$ref"), str):
-        return instance_of(_resolved(schema["$ref"], root), root=root, depth=depth + 1)
-    for name in ("oneOf", "anyOf"):
-        if isinstance(schema.get(name), list) and schema[name]:
-            return instance_of(schema[name][0], root=root, depth=depth + 1)
-    if isinstance(schema.get("allOf"), list):
-        schema = _merged(schema, root)
-    return _of_type(schema, root, depth)
 
-
-def _of_type(schema: dict[str, Any], root: Any, depth: int) -> Any:
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0] if kind else None
-    if kind is None:
-        kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
-    match kind:
-        case "object":
-            return _object(schema, root, depth)
-        case "array":
-            least = _whole(schema.get("minItems"), 0)
-            return [instance_of(schema.get("items", {}), root=root, depth=depth + 1) for _ in range(min(least, 64))]
-        case "string":
-            return _string(schema)
-        case "integer" | "number":
-            return _number(schema, whole=kind == "integer")
-        case "boolean":
-            return True
-    return None
-
-
-def _object(schema: dict[str, Any], root: Any, depth: int) -> dict[str, Any]:
-    properties = schema.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    required = schema.get("required")
-    required = required if isinstance(required, list) else []
-    return {
-        name: instance_of(properties.get(name, {}), root=root, depth=depth + 1)
-        for name in required
-        if isinstance(name, str)
-    }
+    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
+        properties = schema.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
+        required = schema.get("required")
+        required = required if isinstance(required, list) else []
+        return {name: self.make(properties.get(name, {}), depth + 1) for name in required if isinstance(name, str)}
 
 
 def _string(schema: dict[str, Any]) -> str:
