@@ -20,7 +20,8 @@ class Upstream(models.Model):
     #: Picks the adapter and its profile; public as a provider slug.
     provider = models.SlugField(max_length=40)
     protocol = models.CharField(max_length=20, choices=Protocol)
-    base_url = models.URLField(max_length=300, blank=True)
+    #: Not a URLField: that refuses the plain host names of private networks. gateway.services.upstream_urls has the rules.
+    base_url = models.CharField(max_length=300, blank=True)
     #: lumyx.lib.crypto.seal(purpose="upstream-credential", row=name); empty: no credential is sent.
     credential = models.BinaryField(blank=True, default=b"", editable=False)
     allow_private_network = models.BooleanField(default=False)

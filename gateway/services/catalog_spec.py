@@ -19,9 +19,11 @@ KINDS = {kind.value: "" for kind in ModelKind}
 #: The defaults of gateway.models.Upstream, in seconds.
 TIMEOUTS = {"connect_timeout": 5.0, "first_byte_timeout": 120.0, "idle_timeout": 60.0, "total_timeout": 600.0}
 PRICE_CLASSES = ("input", "output", "cache_read", "cache_write")
+TAG_RULE = "lower-case letters, digits, - and _, at most 40"
 _MODEL_ID = re.compile(model_id_is_valid.regex).pattern
-_TAG = r"[a-z0-9][a-z0-9_-]{0,39}"
-_CREDENTIAL_RULE = "visible ASCII characters without spaces"
+TAG_PATTERN = r"[a-z0-9][a-z0-9_-]{0,39}"
+CREDENTIAL_PATTERN = r"[\x21-\x7e]+"
+CREDENTIAL_RULE = "visible ASCII characters without spaces"
 _PRINTABLE = r"[^\x00-\x1f\x7f]+"
 
 
@@ -151,7 +153,7 @@ def _upstream(fields: Fields, environ: Mapping[str, str]) -> UpstreamSpec:
 
 
 def _credential(fields: Fields, environ: Mapping[str, str]) -> str | None:
-    given = fields.text("credential", "", max_length=4000, pattern=r"[\x21-\x7e]*", rule=_CREDENTIAL_RULE)
+    given = fields.text("credential", "", max_length=4000, pattern=r"[\x21-\x7e]*", rule=CREDENTIAL_RULE)
     variable = fields.text(
         "credential_env", "", max_length=200, pattern=r"[A-Za-z_][A-Za-z0-9_]*", rule="the name of a variable"
     )
@@ -164,8 +166,8 @@ def _credential(fields: Fields, environ: Mapping[str, str]) -> str | None:
     found = environ.get(variable, "").strip()
     if not found:
         fields.problem(f"the environment variable {variable} is not set", key="credential_env")
-    elif not re.fullmatch(r"[\x21-\x7e]+", found):
-        fields.problem(f"the value of {variable} is not valid: {_CREDENTIAL_RULE}", key="credential_env")
+    elif not re.fullmatch(CREDENTIAL_PATTERN, found):
+        fields.problem(f"the value of {variable} is not valid: {CREDENTIAL_RULE}", key="credential_env")
     return found or None
 
 
@@ -182,7 +184,7 @@ def _model(fields: Fields, upstreams: frozenset[str]) -> ModelSpec:
         kind=kind,
         context_window=context_window,
         max_output_tokens=_max_output(fields, context_window, is_chat=is_chat),
-        tags=fields.texts("tags", pattern=_TAG, rule="lower-case letters, digits, - and _, at most 40"),
+        tags=fields.texts("tags", pattern=TAG_PATTERN, rule=TAG_RULE),
         supports_streaming=fields.flag("supports_streaming", default=is_chat),
         is_free=is_free,
         enabled=_enabled(fields),

@@ -1,0 +1,213 @@
+"""Upstreams with their test, models with their prices and routes: enough to open a way from nothing to an answer."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from gateway.admin.forms import CatalogModelForm, UpstreamForm
+from gateway.models import CatalogModel, Price, Route, Upstream
+from gateway.services.catalog_spec import TIMEOUTS
+from gateway.services.credentials import set_credential
+from gateway.services.prices import set_price
+from gateway.services.upstream_check import check_upstream
+from lumyx.lib.money import nano_to_usd
+
+if TYPE_CHECKING:  # Django's classes take their parameters in the eyes of the type checker only
+    UpstreamModelAdmin = admin.ModelAdmin[Upstream]
+    CatalogModelModelAdmin = admin.ModelAdmin[CatalogModel]
+    RouteModelAdmin = admin.ModelAdmin[Route]
+    RouteTabularInline = admin.TabularInline[Route, CatalogModel]
+    PriceTabularInline = admin.TabularInline[Price, CatalogModel]
+else:
+    UpstreamModelAdmin = CatalogModelModelAdmin = RouteModelAdmin = admin.ModelAdmin
+    RouteTabularInline = PriceTabularInline = admin.TabularInline
+
+TEST = "_test"
+
+
+def tell_test(request: HttpRequest, name: str) -> None:
+    """Test an upstream and say what came of it."""
+    probe = check_upstream(name)
+    status = f"HTTP {probe.status}, " if probe.status else ""
+    level = messages.SUCCESS if probe.ok else messages.ERROR
+    said = "The test of {} {}: {} ({}{} ms)".format(
+        name, "succeeded" if probe.ok else "failed", probe.detail, status, probe.latency_ms
+    )
+    messages.add_message(request, level, said)
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(UpstreamModelAdmin):
+    """Upstreams. The credential is write-only; "Save and test" sends one tiny real request."""
+
+    form = UpstreamForm
+    list_display = ("name", "provider", "protocol", "base_url", "is_enabled", "has_credential")
+    list_filter = ("is_enabled", "protocol")
+    search_fields = ("name", "provider", "base_url")
+    actions = ("test_selected",)
+
+    @admin.display(boolean=True, description="credential")
+    def has_credential(self, row: Upstream) -> bool:
+        """Whether one is stored; that is all there is to see of it."""
+        return bool(row.credential)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Upstream | None = None) -> tuple[str, ...]:
+        """Keep the name of a stored upstream: its credential is bound to it."""
+        return ("name",) if obj else ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Upstream | None = None) -> Any:
+        """Group the fields; only a stored credential can be removed."""
+        secret = ("credential", "remove_credential") if obj and obj.credential else ("credential",)
+        return (
+            (None, {"fields": ("name", "provider", "protocol", "base_url", *secret)}),
+            ("Reach", {"fields": ("is_enabled", "allow_private_network", *TIMEOUTS)}),
+        )
+
+    def get_form(
+        self, request: HttpRequest, obj: Upstream | None = None, change: bool = False, **kwargs: Any
+    ) -> "type[ModelForm[Upstream]]":
+        """Leave the form its own fields: the credential's are no columns."""
+        return super().get_form(request, obj, change=change, **{**kwargs, "fields": UpstreamForm.Meta.fields})
+
+    def save_model(self, request: HttpRequest, obj: Upstream, form: Any, change: bool) -> None:
+        """Save the row, and the credential if one was given."""
+        if form.cleaned_data.get("credential"):
+            set_credential(obj, form.cleaned_data["credential"])
+        elif form.cleaned_data.get("remove_credential"):
+            obj.credential = b""
+        super().save_model(request, obj, form, change)
+        if TEST in request.POST:
+            request.upstream_to_test = obj.name  # type: ignore[attr-defined]
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Test after the save's transaction: it must not stay open while we wait for somebody else's server."""
+        response = super().changeform_view(request, *args, **kwargs)
+        if name := getattr(request, "upstream_to_test", ""):
+            tell_test(request, name)
+        return response
+
+    def response_add(self, request: HttpRequest, obj: Upstream, post_url_continue: str | None = None) -> HttpResponse:
+        """Come back to the page after a test."""
+        return self._back(request, obj) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Upstream) -> HttpResponse:
+        """Come back to the page after a test."""
+        return self._back(request, obj) or super().response_change(request, obj)
+
+    def _back(self, request: HttpRequest, obj: Upstream) -> HttpResponse | None:
+        if TEST not in request.POST:
+            return None
+        self.message_user(request, f"{obj} was saved.", messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:gateway_upstream_change", args=[obj.pk]))
+
+    @admin.action(description="Test the selected upstreams", permissions=["change"])
+    def test_selected(self, request: HttpRequest, rows: QuerySet[Upstream]) -> None:
+        """Test some upstreams, one after the other."""
+        for row in rows:
+            tell_test(request, row.name)
+
+
+class RouteInline(RouteTabularInline):
+    """A model's routes."""
+
+    model = Route
+    extra = 1
+    fields = ("upstream", "upstream_model", "priority", "weight", "is_enabled")
+
+
+class PriceInline(PriceTabularInline):
+    """A model's prices so far, newest first: to be read, never edited."""
+
+    model = Price
+    extra = 0
+    can_delete = False
+    verbose_name_plural = "price versions (US dollars per million tokens)"
+    fields = readonly_fields = ("version", "input_usd", "output_usd", "cache_read_usd", "cache_write_usd", "created_at")
+    ordering = ("-version",)
+
+    def has_add_permission(self, request: HttpRequest, obj: CatalogModel | None = None) -> bool:
+        """Versions are made by the price's fields above."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
+        """What was charged stays explained."""
+        return False
+
+    @admin.display(description="input")
+    def input_usd(self, row: Price) -> str:
+        """Return the price of an uncached input token, times a million."""
+        return _usd(row.input)
+
+    @admin.display(description="output")
+    def output_usd(self, row: Price) -> str:
+        """Return the price of an output token, times a million."""
+        return _usd(row.output)
+
+    @admin.display(description="cache read")
+    def cache_read_usd(self, row: Price) -> str:
+        """Return the price of a token that was read from a cache, times a million."""
+        return _usd(row.cache_read)
+
+    @admin.display(description="cache write")
+    def cache_write_usd(self, row: Price) -> str:
+        """Return the price of a token that was written to a cache, times a million."""
+        return _usd(row.cache_write)
+
+
+def _usd(nano: int | None) -> str:
+    return "as input" if nano is None else nano_to_usd(nano)
+
+
+@admin.register(CatalogModel)
+class CatalogModelAdmin(CatalogModelModelAdmin):
+    """Models, each with its price and its routes on one page."""
+
+    form = CatalogModelForm
+    inlines = (RouteInline, PriceInline)
+    list_display = ("public_id", "display_name", "kind", "is_free", "is_enabled")
+    list_filter = ("is_enabled", "is_free", "kind")
+    search_fields = ("public_id", "display_name")
+    fieldsets = (
+        (None, {"fields": ("public_id", "display_name", "description", "kind", "tags")}),
+        ("Limits", {"fields": ("context_window", "max_output_tokens", "supports_streaming", "is_enabled")}),
+        (
+            "Price",
+            {
+                "fields": ("is_free", "price_input", "price_output", "price_cache_read", "price_cache_write"),
+                "description": "A change makes a new version; what was charged before stays as it was.",
+            },
+        ),
+    )
+
+    def get_form(
+        self, request: HttpRequest, obj: CatalogModel | None = None, change: bool = False, **kwargs: Any
+    ) -> "type[ModelForm[CatalogModel]]":
+        """Leave the form its own fields: the price's are no columns."""
+        return super().get_form(request, obj, change=change, **{**kwargs, "fields": CatalogModelForm.Meta.fields})
+
+    def save_model(self, request: HttpRequest, obj: CatalogModel, form: Any, change: bool) -> None:
+        """Save the row, and a new version of the price if it changed."""
+        super().save_model(request, obj, form, change)
+        if form.rates is None:
+            self.message_user(
+                request, f"{obj} has no price yet: until it has one, it cannot be called.", messages.WARNING
+            )
+            return
+        price, is_new = set_price(obj, rates=form.rates)
+        if is_new and not obj.is_free:
+            self.message_user(request, f"The price of {obj} is now version {price.version}.", messages.SUCCESS)
+
+
+@admin.register(Route)
+class RouteAdmin(RouteModelAdmin):
+    """All routes in one list: what goes where, and in which order."""
+
+    list_display = ("model", "upstream", "upstream_model", "priority", "weight", "is_enabled")
+    list_filter = ("is_enabled", "upstream")
+    list_select_related = ("model", "upstream")
+    search_fields = ("model__public_id", "upstream__name", "upstream_model")
+    autocomplete_fields = ("model", "upstream")

@@ -1,0 +1,206 @@
+"""The admin's forms of upstreams and models: the rules of the catalog file, said beside the field."""
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
+
+from billing.rating import Rates
+from gateway.models import CatalogModel, Upstream
+from gateway.models.catalog import ModelKind, Protocol
+from gateway.selectors.catalog import current_prices, rates_of
+from gateway.services.catalog_spec import CREDENTIAL_PATTERN, CREDENTIAL_RULE, TAG_PATTERN, TAG_RULE, TIMEOUTS
+from gateway.services.upstream_urls import url_problems
+from lumyx.lib.money import NANO_PER_USD, nano_to_usd, usd_to_nano
+
+if TYPE_CHECKING:  # Django's classes take their parameters in the eyes of the type checker only
+    UpstreamModelForm = forms.ModelForm[Upstream]
+    CatalogModelModelForm = forms.ModelForm[CatalogModel]
+else:
+    UpstreamModelForm = CatalogModelModelForm = forms.ModelForm
+
+
+class UpstreamForm(UpstreamModelForm):
+    """An upstream with its credential, which goes in and is never shown."""
+
+    credential = forms.CharField(
+        required=False,
+        max_length=4000,
+        strip=True,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+    )
+    remove_credential = forms.BooleanField(required=False, help_text="Forget the stored credential.")
+
+    class Meta:
+        model = Upstream
+        fields = (
+            "name",
+            "provider",
+            "protocol",
+            "base_url",
+            "allow_private_network",
+            "is_enabled",
+            *TIMEOUTS,
+        )
+        help_texts: ClassVar = {
+            "name": "For operators only. It cannot be changed later: the credential is bound to it.",
+            "provider": 'Picks the adapter and its profile, such as "openai"; "openai-compatible" is the generic one.',
+            "base_url": 'Such as "https://api.openai.com/v1", without a slash at the end; empty for the sandbox.',
+            "allow_private_network": "Only for an upstream inside your own network.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        stored = bool(self.instance.credential)
+        self.fields["credential"].help_text = (
+            "One is stored, encrypted. Leave empty to keep it." if stored else "None is stored."
+        )
+        if not stored:
+            del self.fields["remove_credential"]
+        for name in TIMEOUTS:
+            self.fields[name].help_text = "Seconds."
+            self.fields[name].validators += [MinValueValidator(0.001), MaxValueValidator(3600)]
+
+    def clean_credential(self) -> str:
+        """Take visible ASCII only: anything else breaks the header that it travels in."""
+        value: str = self.cleaned_data["credential"]
+        if value and not re.fullmatch(CREDENTIAL_PATTERN, value):
+            raise forms.ValidationError(f"Not valid: {CREDENTIAL_RULE}.")
+        return value
+
+    def clean(self) -> dict[str, Any]:
+        """Check what depends on several fields."""
+        values = super().clean() or self.cleaned_data
+        protocol = values.get("protocol", "")
+        if protocol and "base_url" in values:
+            allowed = bool(values.get("allow_private_network"))
+            for problem in url_problems(protocol, values["base_url"], allow_private_network=allowed):
+                self.add_error("base_url", _sentence(problem))
+        if values.get("credential") and protocol == Protocol.SANDBOX:
+            self.add_error("credential", "The sandbox takes no credential.")
+        if values.get("credential") and values.get("remove_credential"):
+            self.add_error("remove_credential", "Give a new credential or remove the stored one, not both.")
+        return values
+
+
+def _sentence(problem: str) -> str:
+    text = problem[0].upper() + problem[1:]
+    return text if text.endswith(".") else text + "."
+
+
+class PriceField(forms.DecimalField):
+    """US dollars per million tokens, exact to a nano-dollar."""
+
+    def __init__(self, label: str, help_text: str = "") -> None:
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            required=False,
+            min_value=0,
+            max_digits=19,
+            decimal_places=9,
+            localize=False,
+        )
+        self.widget = forms.TextInput(attrs={"inputmode": "decimal", "size": "20"})
+
+
+_LIKE_INPUT = "US dollars per million tokens; empty: as input."
+
+
+class CatalogModelForm(CatalogModelModelForm):
+    """A model with its current price; another price becomes a new version."""
+
+    price_input = PriceField("Input", "US dollars per million tokens. Empty: it has no price yet and cannot be called.")
+    price_output = PriceField("Output", "US dollars per million tokens.")
+    price_cache_read = PriceField("Cache read", _LIKE_INPUT)
+    price_cache_write = PriceField("Cache write", _LIKE_INPUT)
+
+    class Meta:
+        model = CatalogModel
+        fields = (
+            "public_id",
+            "display_name",
+            "description",
+            "kind",
+            "context_window",
+            "max_output_tokens",
+            "tags",
+            "supports_streaming",
+            "is_free",
+            "is_enabled",
+        )
+        labels: ClassVar = {"public_id": "Id"}
+        help_texts: ClassVar = {
+            "public_id": "What clients send as model. Changing it makes calls of the old id fail.",
+            "context_window": "Tokens.",
+            "max_output_tokens": "Tokens; empty: as many as the context holds.",
+            "tags": "Separated by commas: streaming, vision, tools, reasoning, uncensored.",
+            "is_free": "A free model costs nothing and counts against the daily limit.",
+        }
+
+    #: nano-USD per million tokens, once the form is valid; None: it has no price yet.
+    rates: Rates | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        price = current_prices().get(self.instance.pk) if self.instance.pk and not self.instance.is_free else None
+        self._had_price = price is not None
+        if price is not None:
+            rates = rates_of(price)
+            for name in ("input", "output", "cache_read", "cache_write"):
+                value = getattr(rates, name)
+                self.fields[f"price_{name}"].initial = None if value is None else nano_to_usd(value)
+
+    def clean_tags(self) -> list[str]:
+        """Take tags as the catalog file does."""
+        tags: list[str] = [tag.strip() for tag in self.cleaned_data["tags"] or []]
+        bad = [tag for tag in tags if not re.fullmatch(TAG_PATTERN, tag)]
+        if bad or len(set(tags)) < len(tags):
+            raise forms.ValidationError(f"Use {TAG_RULE}, each once.")
+        return tags
+
+    def clean(self) -> dict[str, Any]:
+        """Check what depends on several fields, and read the price."""
+        values = super().clean() or self.cleaned_data
+        self._clean_limits(values)
+        if values.get("supports_streaming") is False and "streaming" in values.get("tags", []):
+            self.add_error("supports_streaming", 'The tag "streaming" says the opposite.')
+        names = ("price_input", "price_output", "price_cache_read", "price_cache_write")
+        if not self.errors.keys() & set(names):
+            self._clean_price(values, {name.removeprefix("price_"): values.get(name) for name in names})
+        return values
+
+    def _clean_limits(self, values: dict[str, Any]) -> None:
+        context, limit = values.get("context_window"), values.get("max_output_tokens")
+        if context == 0:
+            self.add_error("context_window", "It must be above 0.")
+        if values.get("kind") == ModelKind.EMBEDDING:
+            if limit is not None:
+                self.add_error("max_output_tokens", "An embedding model generates no tokens; leave it empty.")
+            values["supports_streaming"] = False
+        elif limit is None and context:
+            values["max_output_tokens"] = context
+        elif limit is not None and context and not 0 < limit <= context:
+            self.add_error("max_output_tokens", f"It must be from 1 to the context window, {context}.")
+
+    def _clean_price(self, values: dict[str, Any], prices: dict[str, Decimal | None]) -> None:
+        given = {name: price for name, price in prices.items() if price is not None}
+        if values.get("is_free"):
+            if any(given.values()):
+                self.add_error("price_input", "A free model has no price: empty the prices, or untick free.")
+            self.rates = Rates(input=0, output=0)
+            return
+        too_high = [name for name, price in given.items() if price * NANO_PER_USD >= 2**63]
+        for name in too_high:
+            self.add_error(f"price_{name}", "This is more than can be stored.")
+        if "input" not in given:
+            if given or self._had_price:
+                self.add_error("price_input", "Give a price; 0 is one.")
+            return
+        if "output" not in given and values.get("kind") == ModelKind.CHAT:
+            self.add_error("price_output", "Give a price; 0 is one.")
+        if not too_high:
+            nano = {name: usd_to_nano(price) for name, price in given.items()}
+            self.rates = Rates(**{"output": 0, **nano})
