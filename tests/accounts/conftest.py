@@ -1,11 +1,53 @@
-"""The fixed cast, for tests of the accounts app."""
+"""The fixed cast, and what the admin is shown with."""
 
 import pytest
+from django.test import Client
 
-from tests.factories import Cast, make_cast
+from accounts.services.apikeys import NewApiKey, create_api_key
+from accounts.services.policies import accept_policy
+from accounts.services.users import create_user
+from billing.services.ledger import admit
+from billing.services.tiers import set_limits, set_tier
+from billing.types import Admission
+from lumyx.lib.ids import uuid7
+from tests.factories import PASSWORD, Cast, fund, make_cast
 
 
 @pytest.fixture
 def cast(db: None) -> Cast:
     """Return Alice, Bob, Charlie and their workspaces."""
     return make_cast()
+
+
+@pytest.fixture
+def key(cast: Cast) -> NewApiKey:
+    """Return a key of Alice's workspace, made by Bob."""
+    return create_api_key(workspace=cast.workspace, name="CI", created_by=cast.bob)
+
+
+@pytest.fixture
+def furnished(cast: Cast, key: NewApiKey) -> Cast:
+    """Return the cast with at least one row behind every page of the admin."""
+    fund(cast.workspace, "10")
+    set_tier(cast.workspace.pk, tier_slug="vip1")
+    set_limits(cast.workspace.pk, requests_per_minute=5)
+    accept_policy(cast.workspace.pk, policy="uncensored", accepted_by="alice@example.com")
+    admission = Admission(
+        request_id=uuid7(),
+        workspace_id=cast.workspace.pk,
+        api_key_id=key.row.pk,
+        model="sandbox/paid",
+        amount=1_000_000_000,
+        floor=1_000_000_000,
+        ttl=600,
+    )
+    assert [admitted.refusal for admitted in admit([admission])] == [None]
+    return cast
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    """Return a superuser's browser."""
+    client = Client()
+    client.force_login(create_user("op@example.com", password=PASSWORD, is_operator=True))
+    return client
