@@ -1,0 +1,311 @@
+"""The ledger against a small model of it in Python, over random histories, with the invariants after every step."""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from billing.selectors.ledger import balance_of, broken_invariants
+from billing.services import ledger
+from billing.types import Admission, Settlement
+from tests.billing.builders import Account, make_account, overdue, run_sql
+
+amounts = st.integers(1, 60)
+LIMIT = 4
+
+
+@dataclass
+class ModelGrant:
+    """A grant of the model. ``rank`` is its place in burn-down order."""
+
+    source: str
+    kind: str
+    amount: int
+    remaining: int
+    rank: tuple[int, int, int]
+    expired: bool = False
+
+
+@dataclass
+class ModelHold:
+    """A hold of the model."""
+
+    request: Admission
+    amount: int
+    state: str = "open"
+    charged: int = 0
+
+
+@dataclass
+class ModelWallet:
+    """A wallet, written as plainly as can be: one request at a time, one nano-dollar rule at a time."""
+
+    grants: list[ModelGrant] = field(default_factory=list)
+    debt: int = 0
+    frozen: bool = False
+    holds: dict[uuid.UUID, ModelHold] = field(default_factory=dict)
+    used: int = 0
+
+    @property
+    def posted(self) -> int:
+        return sum(grant.remaining for grant in self.grants) - self.debt
+
+    @property
+    def held(self) -> int:
+        return sum(hold.amount for hold in self.holds.values() if hold.state == "open")
+
+    def sweep(self) -> None:
+        gone = [grant for grant in sorted(self.grants, key=lambda g: g.rank) if grant.expired]
+        for grant in gone:
+            while grant.remaining:
+                # One nano-dollar may go as long as the open holds stay payable without it, or it is more than they need.
+                due = sum(other.remaining for other in gone)
+                if due <= self.held and self.posted - 1 < self.held:
+                    break
+                grant.remaining -= 1
+
+    def admit(self, request: Admission) -> tuple[str | None, int]:
+        if request.request_id in self.holds:
+            return None, self.holds[request.request_id].amount
+        held = max(0, min(request.amount, self.posted - self.held))
+        if request.quota and self.used >= request.quota.limit:
+            return "quota_exceeded", 0
+        if request.amount and self.frozen:
+            return "wallet_frozen", 0
+        if held < request.floor:
+            return "insufficient_credits", 0
+        self.used += request.quota is not None
+        self.holds[request.request_id] = ModelHold(request, held)
+        return None, held
+
+    def settle(self, request_id: uuid.UUID, rated: int | None) -> tuple[int, int, bool]:
+        hold = self.holds[request_id]
+        if hold.state not in {"open", "expired"}:
+            return hold.charged, 0, False
+        if rated is None:
+            hold.state = "released"
+            self.used -= hold.request.quota is not None
+            return 0, 0, True
+        hold.state, hold.charged = "settled", min(rated, hold.amount)
+        self.take(hold.charged)
+        return hold.charged, rated - hold.charged, True
+
+    def take(self, amount: int) -> None:
+        for grant in sorted(self.grants, key=lambda g: g.rank):
+            part = min(amount, grant.remaining)
+            grant.remaining -= part
+            amount -= part
+        self.debt += amount
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Two workspaces, one shared daily quota each, and everything that can happen to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accounts: list[Account] = []
+        self.models: list[ModelWallet] = []
+        self.requests: list[tuple[int, Admission]] = []
+        self.sources = 0
+        self.clawed: dict[str, tuple[int, str, int]] = {}
+
+    @initialize()
+    def open_accounts(self) -> None:
+        self.accounts = [make_account(), make_account()]
+        self.models = [ModelWallet(), ModelWallet()]
+
+    @rule(
+        who=st.integers(0, 1), kind=st.sampled_from(["paid", "promo", "vip"]), amount=amounts, hours=st.integers(0, 3)
+    )
+    def grant(self, who: int, kind: str, amount: int, hours: int) -> None:
+        self.sources += 1
+        source = f"s{self.sources}"
+        expires = kind != "paid" and hours > 0
+        self.accounts[who].fund(amount, kind=kind, expires_in=hours * 3600 if expires else None, source=source)
+        wallet = self.models[who]
+        repaid = min(wallet.debt, amount)
+        wallet.debt -= repaid
+        # Grants of one hour were made at different moments, so the later one of the same hour is also later in order.
+        rank = (30 if kind == "paid" else 10, hours if expires else 9, self.sources)
+        wallet.grants.append(ModelGrant(source, kind, amount, amount - repaid, rank))
+
+    @rule(data=st.data())
+    def grant_again(self, data: st.DataObject) -> None:
+        who = data.draw(st.integers(0, 1))
+        if self.models[who].grants:
+            old = data.draw(st.sampled_from(self.models[who].grants))
+            arguments: dict[str, Any] = {"kind": old.kind, "amount": old.amount, "source": old.source}
+            assert ledger.grant(workspace_id=self.accounts[who].id, **arguments).created is False
+
+    @rule(data=st.data(), crash=st.booleans())
+    def admit(self, data: st.DataObject, crash: bool) -> None:
+        batch = []
+        for _ in range(data.draw(st.integers(1, 5))):
+            who = data.draw(st.integers(0, 1))
+            choice = data.draw(st.sampled_from(["fixed", "flexible", "free", "again"]))
+            account, amount = self.accounts[who], data.draw(amounts)
+            if choice == "again" and self.requests:
+                batch.append(data.draw(st.sampled_from(self.requests)))
+            elif choice == "free":
+                batch.append((who, account.free_request(LIMIT)))
+            else:
+                batch.append((who, account.request(amount, floor=amount // 3 if choice == "flexible" else None)))
+        if crash:
+            with crashing():
+                ledger.admit([request for _who, request in batch])
+            return
+        self.requests += [pair for pair in batch if pair not in self.requests]
+        answers = ledger.admit([request for _who, request in batch])
+        for wallet in {who: self.models[who] for who, _request in batch}.values():
+            wallet.sweep()
+        refused: dict[uuid.UUID, str] = {}
+        for (who, request), answer in zip(batch, answers, strict=True):
+            if request.request_id in refused:  # repeated within the batch: the same answer
+                assert answer.refusal == refused[request.request_id]
+                continue
+            refusal, held = self.models[who].admit(request)
+            assert (answer.refusal, answer.held) == (refusal, held)
+            if refusal:
+                refused[request.request_id] = refusal
+
+    @rule(data=st.data(), crash=st.booleans())
+    def settle(self, data: st.DataObject, crash: bool) -> None:
+        known = [(who, id_) for who, model in enumerate(self.models) for id_ in model.holds]
+        if not known:
+            return
+        batch = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=5))
+        endings = [data.draw(st.none() | st.integers(0, 80)) for _ in batch]
+        settlements = [Settlement(id_, rated) for (_who, id_), rated in zip(batch, endings, strict=True)]
+        if crash:
+            with crashing():
+                ledger.settle(settlements)
+            return
+        answers = ledger.settle(settlements)
+        for (who, id_), rated, answer in zip(batch, endings, answers, strict=True):
+            assert (answer.charge, answer.absorbed, answer.applied) == self.models[who].settle(id_, rated)
+
+    @rule(data=st.data())
+    def expire_holds(self, data: st.DataObject) -> None:
+        running = [hold for model in self.models for hold in model.holds.values() if hold.state == "open"]
+        late = data.draw(st.lists(st.sampled_from(running), unique_by=id)) if running else []
+        overdue(*[hold.request for hold in late])
+        assert {hold.request_id for hold in ledger.expire_holds()} == {hold.request.request_id for hold in late}
+        for hold in late:
+            hold.state = "expired"
+
+    @rule(data=st.data(), sweep=st.booleans())
+    def let_a_grant_expire(self, data: st.DataObject, sweep: bool) -> None:
+        live = [g for model in self.models for g in model.grants if g.rank[1] < 9 and not g.expired]
+        if live:
+            grant = data.draw(st.sampled_from(live))
+            grant.expired = True
+            # All that expire later keep their order: the one that has expired is the first of its priority.
+            grant.rank = (grant.rank[0], -1, grant.rank[2])
+            moment = dt.datetime(2020, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=grant.rank[2])
+            run_sql("UPDATE billing_creditgrant SET expires_at = %s WHERE source = %s", moment, grant.source)
+            run_sql(
+                "UPDATE billing_wallet w SET next_expiry = (SELECT min(expires_at) FROM billing_creditgrant g"
+                " WHERE g.wallet_id = w.workspace_id AND g.remaining > 0)"
+            )
+        if sweep:
+            ledger.sweep_grants()
+            for model in self.models:
+                model.sweep()
+
+    @rule(data=st.data(), who=st.integers(0, 1), part=st.integers(1, 100), freeze=st.sampled_from([False, False, True]))
+    def clawback(self, data: st.DataObject, who: int, part: int, freeze: bool) -> None:
+        wallet, account = self.models[who], self.accounts[who]
+        if not wallet.grants:
+            return
+        grant = data.draw(st.sampled_from(wallet.grants))
+        amount = max(1, grant.amount * part // 100)
+        self.sources += 1
+        source = f"c{self.sources}"
+        self.clawed[source] = (who, grant.source, amount)
+        outcome = ledger.clawback(
+            workspace_id=account.id, grant_source=grant.source, source=source, amount=amount, freeze=freeze
+        )
+        taken = min(grant.remaining, amount)
+        assert (outcome.from_grant, outcome.to_overdraft) == (taken, amount - taken)
+        grant.remaining -= taken
+        wallet.debt += amount - taken
+        wallet.frozen = wallet.frozen or freeze
+
+    @rule(data=st.data())
+    def claw_back_again(self, data: st.DataObject) -> None:
+        if self.clawed:
+            source = data.draw(st.sampled_from(sorted(self.clawed)))
+            who, grant_source, amount = self.clawed[source]
+            account = self.accounts[who]
+            again = ledger.clawback(
+                workspace_id=account.id, grant_source=grant_source, source=source, amount=amount, freeze=True
+            )
+            assert again.applied is False
+
+    @rule(who=st.integers(0, 1))
+    def thaw(self, who: int) -> None:
+        ledger.set_frozen(workspace_id=self.accounts[who].id, frozen=False)
+        self.models[who].frozen = False
+
+    @invariant()
+    def the_books_say_what_the_model_says(self) -> None:
+        assert broken_invariants() == []
+        for account, model in zip(self.accounts, self.models, strict=True):
+            rows = run_sql("SELECT posted, held, frozen FROM billing_wallet WHERE workspace_id = %s", account.id)
+            assert rows in ([], [(model.posted, model.held, model.frozen)])
+            left = run_sql(
+                "SELECT source, remaining FROM billing_creditgrant WHERE wallet_id = %s AND kind <> 'overdraft'",
+                account.id,
+            )
+            assert dict(left) == {grant.source: grant.remaining for grant in model.grants}  # type: ignore[arg-type]
+            used = run_sql("SELECT used FROM billing_dailyquota WHERE subject = %s", f"w:{account.id}")
+            assert used in ([], [(model.used,)])
+
+    @invariant()
+    def balances_do_not_wait_for_the_sweeper(self) -> None:
+        for account, model in zip(self.accounts, self.models, strict=True):
+            balance = balance_of(account.id)
+            live = sum(grant.remaining for grant in model.grants if not grant.expired) - model.debt
+            assert max(0, balance.available) == max(0, live - model.held)
+
+
+@contextmanager
+def crashing() -> Iterator[None]:
+    """Undo what is done inside, as a crash before the commit would."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+class Isolated(LedgerMachine):
+    """Each history in a transaction of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.savepoint = transaction.savepoint_create()
+
+    def teardown(self) -> None:
+        transaction.savepoint_rollback(self.savepoint)
+
+
+@pytest.mark.django_db
+def test_random_histories_end_as_the_model_says() -> None:
+    run_state_machine_as_test(
+        Isolated,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
+    assert not connection.needs_rollback
