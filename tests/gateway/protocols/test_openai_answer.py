@@ -216,17 +216,17 @@ def test_our_own_count_is_a_token_for_four_bytes() -> None:
 def test_reported_usage_becomes_disjoint_classes(usage: Any, expected: TokenUsage | None, flags: set[str]) -> None:
     stream = relay()
     stream.feed(usage_chunk(usage))
-    assert (stream.usage, stream.flags) == (expected, flags)
+    assert (stream.usage, set(stream.flags)) == (expected, flags)
     answer = {"choices": [{"index": 0, "message": {"content": ""}}], "usage": usage}
     whole = relay_whole(json.dumps(answer).encode(), response_id="i", model="m")
-    assert (whole.usage, whole.flags) == (expected, flags)
+    assert (whole.usage, set(whole.flags)) == (expected, flags)
 
 
 def test_zero_output_reported_for_text_that_came_is_our_own_count() -> None:
     stream = relay()
     stream.feed(chunk({"content": "x" * 40}))
     stream.feed(usage_chunk({"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}))
-    assert (stream.usage, stream.flags) == (TokenUsage(input=5, output=10), {"usage_zero_output"})
+    assert (stream.usage, set(stream.flags)) == (TokenUsage(input=5, output=10), {"usage_zero_output"})
 
 
 def test_the_last_report_of_usage_counts() -> None:
@@ -294,7 +294,7 @@ def test_what_is_no_answer_is_invalid(body: bytes) -> None:
     assert caught.value.kind is FailureKind.INVALID
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["id", "model", "choices", "usage", "error", "x"]),
@@ -398,7 +398,7 @@ def encoded(payload: Any, *, ascii_only: bool, compact: bool) -> bytes:
     return json.dumps(payload, ensure_ascii=ascii_only, separators=separators).encode()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(chunks, min_size=1, max_size=8), st.booleans(), st.booleans(), st.booleans())
 def test_folding_the_relayed_stream_is_relaying_the_folded_stream(
     stream: list[dict[str, Any]], include_usage: bool, ascii_only: bool, compact: bool
@@ -474,7 +474,7 @@ def test_a_folded_stream_is_the_answer_it_stands_for() -> None:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(chunks, min_size=1, max_size=5))
 def test_a_whole_answer_as_chunks_folds_back(stream: list[dict[str, Any]]) -> None:
     answer = fold_chunks([json.dumps(payload).encode() for payload in stream])

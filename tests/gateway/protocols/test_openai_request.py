@@ -209,7 +209,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.one_of(
         json_values,
@@ -233,7 +233,7 @@ def test_any_json_is_either_read_or_refused_with_a_message(value: Any) -> None:
     assert "$" not in (told.param or "")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_either_read_or_refused_with_a_message(body: bytes) -> None:
     with pytest.raises(RequestShapeError):
@@ -285,7 +285,7 @@ def test_of_duplicate_keys_the_last_is_priced_and_it_alone_is_sent() -> None:
     assert upstream_body(request, model="u").count(b'"max_tokens"') == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=6), st.booleans())
 def test_the_upper_bound_is_above_the_bytes_of_all_text(texts: list[str], ascii_only: bool) -> None:
     tools = [{"type": "function", "function": {"name": "f", "description": text}} for text in texts]
