@@ -89,13 +89,14 @@ def _render(body: str) -> tuple[SafeString, tuple[Heading, ...]]:
     tokens = markdown.parse(body)
     headings = _anchor(tokens)
     ids = count(1)
+    env: dict[str, Any] = {"tables": count(1)}
     parts: list[str] = []
     for is_tabs, run in groupby(tokens, key=lambda token: token.type == "fence" and token.level == 0):
         if not is_tabs:
-            parts.append(markdown.renderer.render(list(run), markdown.options, {}))
+            parts.append(markdown.renderer.render(list(run), markdown.options, env))
             continue
         parts.extend(
-            render_to_string("components/code.html", {"tabs": tabs, "id": f"code-{next(ids)}"})
+            render_to_string("components/code.html", {"tabs": tabs, "id": f"sample-{next(ids)}"})
             for tabs in _grouped(list(run))
         )
     # Our own files, with HTML switched off: what is left is what markdown-it and Pygments have escaped.
@@ -133,8 +134,12 @@ def _anchor(tokens: list[Token]) -> tuple[Heading, ...]:
     return tuple(headings)
 
 
-def _open_table(*_rest: Any) -> str:
-    return '<div class="card"><div class="tbl" tabindex="0" role="region" aria-label="Table"><table class="wrap-cells">'
+def _open_table(_renderer: Any, _tokens: Any, _index: int, _options: Any, env: dict[str, Any]) -> str:
+    # A part that scrolls sideways is reached by keyboard, so it needs a name of its own.
+    label = f"Table {next(env['tables'])}"
+    return (
+        f'<div class="card"><div class="tbl" tabindex="0" role="region" aria-label="{label}"><table class="wrap-cells">'
+    )
 
 
 def _close_table(*_rest: Any) -> str:

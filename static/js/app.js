@@ -160,13 +160,14 @@ function filterPalette() {
 }
 
 on("click", "[data-palette]", openPalette);
+on("click", "#palette [role=option]", (event, option) => location.assign(option.dataset.href));
 on("input", "#palette input", filterPalette);
 on("keydown", "#palette input", (event) => {
   const shown = options().filter((option) => !option.hidden);
   const at = shown.findIndex((option) => option.getAttribute("aria-selected") === "true");
   if (event.key === "Enter") {
     event.preventDefault();
-    $("a", shown[at])?.click();
+    if (shown[at]) location.assign(shown[at].dataset.href);
     return;
   }
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
