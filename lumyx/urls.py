@@ -2,7 +2,7 @@
 
 from allauth.account import views as account
 from django.contrib import admin
-from django.urls import include, path, re_path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from dashboard.urls import dashboard_patterns, site_patterns
@@ -19,7 +19,7 @@ urlpatterns = [
     path("login", account.login, name="account_login"),
     path("signup", account.signup, name="account_signup"),
     path("admin/", admin.site.urls),
-    re_path(r"^(?P<page>.+)/$", without_slash),
+    path("<path:page>/", without_slash),
 ]
 
 handler400 = "dashboard.views.errors.bad_request"

@@ -149,7 +149,7 @@ LOGGING: dict[str, Any] = {
 }
 
 # Web process (lumyx.serve). After SIGTERM /readyz says 503 for the first time, then requests under way have the second to end.
-LUMYX_DRAIN_SECONDS = 0
+LUMYX_DRAIN_SECONDS: float = 0
 LUMYX_GRACE_SECONDS = 3
 
 # Gateway. Times in seconds, sizes in bytes.

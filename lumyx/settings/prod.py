@@ -44,7 +44,8 @@ DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "LumyxAI <no-reply@localhost
 
 _https = LUMYX_SITE_URL.startswith("https://")
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ALLAUTH_TRUSTED_PROXY_COUNT else None
-SECURE_SSL_REDIRECT = False
+# Only a trusted proxy's word says which requests came by HTTPS; without one the redirect would go round in circles.
+SECURE_SSL_REDIRECT = _https and ALLAUTH_TRUSTED_PROXY_COUNT > 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -35,7 +36,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(socket_folder(tmp_path), ignore_errors=True)
 
 
-def query(url: str, sql: str) -> list[tuple[object, ...]]:
+def query(url: str, sql: str) -> list[tuple[Any, ...]]:
     """Run one statement in a connection of its own."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(sql.encode())
@@ -68,7 +69,7 @@ def test_postgres_writes_through_to_the_disk_and_listens_on_no_port(home: Path) 
     postgres = Postgres(home, log=home / "log")
     postgres.start()
     try:
-        found = dict(query(postgres.url, "SELECT name, setting FROM pg_settings"))
+        found: dict[str, str] = dict(query(postgres.url, "SELECT name, setting FROM pg_settings"))
     finally:
         postgres.stop()
     wanted = {
@@ -173,4 +174,5 @@ def test_a_server_that_cannot_start_says_why_and_where_its_log_is(home: Path) ->
 def test_urls_of_folders_with_odd_names_can_be_read_back() -> None:
     folder = Path("/tmp/a b&c?d%20")  # noqa: S108  only a name
     assert psycopg.conninfo.conninfo_to_dict(database_url(folder))["host"] == str(folder)
-    assert redis.connection.parse_url(redis_url(folder))["path"] == f"{folder}/valkey.sock"
+    with redis.from_url(redis_url(folder)) as client:
+        assert client.connection_pool.connection_kwargs["path"] == f"{folder}/valkey.sock"
