@@ -133,7 +133,7 @@ class PriceInline(PriceTabularInline):
         """Versions are made by the price's fields above."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: CatalogModel | None = None) -> bool:
         """What was charged stays explained."""
         return False
 

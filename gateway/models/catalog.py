@@ -1,7 +1,7 @@
 """What can be called, through whom, at which price. Names are what the catalog file uses."""
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models.functions import Now
 
@@ -101,7 +101,7 @@ class Price(models.Model):
         ordering = ("model", "-version")
 
     def __str__(self) -> str:
-        return f"{self.model_id} v{self.version}"
+        return f"version {self.version}"
 
 
 class Route(models.Model):
@@ -113,7 +113,7 @@ class Route(models.Model):
     upstream_model = models.CharField(max_length=200)
     #: Lower goes first; among equals, chosen by weight.
     priority = models.PositiveSmallIntegerField(default=1)
-    weight = models.PositiveIntegerField(default=100)
+    weight = models.PositiveIntegerField(default=100, validators=[MinValueValidator(1)])
     is_enabled = models.BooleanField(default=True)
 
     class Meta:
@@ -121,4 +121,4 @@ class Route(models.Model):
         ordering = ("model", "priority", "-weight", "id")
 
     def __str__(self) -> str:
-        return f"{self.model_id} → {self.upstream_id}"
+        return self.upstream_model

@@ -56,7 +56,7 @@ THEIRS = UPSTREAM | {
 }
 
 
-def model_form(*routes: dict[str, Any], initial: int = 0, **values: Any) -> dict[str, Any]:
+def model_form(*routes: dict[str, Any], **values: Any) -> dict[str, Any]:
     """Return the model's form as a browser sends it."""
     form: dict[str, Any] = {
         "public_id": "mine",
@@ -67,7 +67,7 @@ def model_form(*routes: dict[str, Any], initial: int = 0, **values: Any) -> dict
         "supports_streaming": "on",
         "is_enabled": "on",
         "routes-TOTAL_FORMS": len(routes),
-        "routes-INITIAL_FORMS": initial,
+        "routes-INITIAL_FORMS": 0,
         "prices-TOTAL_FORMS": 0,
         "prices-INITIAL_FORMS": 0,
     }
@@ -315,6 +315,14 @@ def test_a_bad_model_is_refused_beside_the_field(operator: Client, change: dict[
     response = operator.post(reverse("admin:gateway_catalogmodel_add"), model_form(**change))
     assert problem in errors_in(response)
     assert not CatalogModel.objects.exists()
+
+
+def test_a_route_without_weight_is_refused(operator: Client) -> None:
+    upstream = Upstream.objects.create(name="box", provider="sandbox", protocol="sandbox")
+    route = {"upstream": upstream.pk, "upstream_model": "paid", "priority": "1", "weight": "0", "is_enabled": "on"}
+    response = operator.post(reverse("admin:gateway_catalogmodel_add"), model_form(route, is_free="on"))
+    assert "greater than or equal to 1" in errors_in(response)
+    assert not Route.objects.exists()
 
 
 def test_an_upstream_with_routes_cannot_be_deleted_by_accident(operator: Client) -> None:
