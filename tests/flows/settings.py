@@ -4,3 +4,5 @@ from lumyx.settings.test import *  # noqa: F403  a settings module is the sum of
 
 #: Seconds; a test drips a body until it is cut.
 LUMYX_BODY_DEADLINE = 2.0
+#: Seconds; a stream of ten seconds must come to its end also on a busy machine.
+LUMYX_GRACE_SECONDS = 30

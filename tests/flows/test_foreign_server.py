@@ -51,6 +51,7 @@ FIXTURES = {
     "fixtures": [
         {"match": {"userMessage": "weather"}, "response": {"toolCalls": [CALL]}},
         {"match": {"userMessage": "Hello"}, "response": {"content": CONTENT}},
+        {"match": {"userMessage": "ping"}, "response": {"content": "pong"}},
     ]
 }
 
