@@ -18,6 +18,7 @@ from tests.gateway.asgi import Client
 from tests.gateway.exchanges import (
     NotingStore,
     ScriptedCall,
+    Step,
     chunk,
     make_exchange,
     make_model,
@@ -250,7 +251,8 @@ async def test_at_most_three_upstreams_are_tried(rig: Rig) -> None:
 
 async def test_a_stream_that_lacks_only_done_is_whole(rig: Rig) -> None:
     client = Client()
-    steps = [chunk("Hi"), chunk(finish="stop"), usage(12, 8), UpstreamFailure(FailureKind.CUT, produced=True)]
+    cut = UpstreamFailure(FailureKind.CUT, produced=True)
+    steps: list[Step] = [chunk("Hi"), chunk(finish="stop"), usage(12, 8), cut]
     rig.script("first", ScriptedCall(steps=steps))
     await rig.serve(make_exchange(client, stream=True))
     assert events(client)[-1] == "[DONE]"
