@@ -3,8 +3,7 @@
 import datetime as dt
 from typing import Any
 
-from django.db import connection
-
+from gateway.selectors.patience import patient_cursor
 from gateway.selectors.usage_sql import MEASURES, contributions, sums
 
 # One statement, hence one snapshot: events and entries commit together, so a difference is real. The entries' table is
@@ -25,7 +24,7 @@ def unbilled_differences() -> list[dict[str, Any]]:
 
     Empty when the books are right. It reads all events: for audits, not for pages.
     """
-    with connection.cursor() as cursor:
+    with patient_cursor() as cursor:
         cursor.execute(_UNBILLED)
         rows = cursor.fetchall()
     return [
@@ -62,7 +61,7 @@ ORDER BY 1, 2, 3, 4
 def rollup_differences(day: dt.date) -> list[dict[str, Any]]:
     """Recount a UTC day from its events and return the roll-up rows that say something else; empty when all agree."""
     since = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
-    with connection.cursor() as cursor:
+    with patient_cursor() as cursor:
         cursor.execute(_COMPARE, {"day": day, "since": since, "until": since + dt.timedelta(days=1)})
         rows = cursor.fetchall()
     return [
@@ -73,7 +72,7 @@ def rollup_differences(day: dt.date) -> list[dict[str, Any]]:
 
 def event_count(workspace_id: int | None = None) -> tuple[int, int]:
     """Return how many usage events there are and their charges' sum (nano-USD), counted one by one."""
-    with connection.cursor() as cursor:
+    with patient_cursor() as cursor:
         cursor.execute(
             "SELECT count(*), COALESCE(sum(charge), 0)::bigint FROM gateway_usageevent"
             " WHERE %(id)s::bigint IS NULL OR workspace_id = %(id)s::bigint",

@@ -8,9 +8,10 @@ delays it (readers add the tail, see gateway.selectors.usage).
 
 import datetime as dt
 
-from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from accounts.services.keyuse import note_key_use
+from gateway.selectors.patience import patient_cursor
 from gateway.selectors.usage_sql import MEASURES, contributions, sums
 
 WATERMARK = "usage"
@@ -42,8 +43,8 @@ SELECT api_key_id, max(started_at), sum(requests)::bigint FROM counted GROUP BY 
 
 def roll_up() -> int:
     """Add what was committed since the last run to the hourly and daily tables; returns how many events were new."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        low = _locked_watermark()
+    with patient_cursor() as cursor:
+        low = _locked_watermark(cursor)
         # A statement of its own, after the lock: everything below ``high`` is decided and visible to the next one.
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         (high,) = cursor.fetchone()
@@ -59,11 +60,8 @@ def roll_up() -> int:
     return sum(count for _, _, count in rows)
 
 
-def _locked_watermark() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO gateway_usagewatermark (name, xid) VALUES (%s, 0) ON CONFLICT DO NOTHING", [WATERMARK]
-        )
-        cursor.execute("SELECT xid FROM gateway_usagewatermark WHERE name = %s FOR UPDATE", [WATERMARK])
-        (xid,) = cursor.fetchone()
+def _locked_watermark(cursor: CursorWrapper) -> int:
+    cursor.execute("INSERT INTO gateway_usagewatermark (name, xid) VALUES (%s, 0) ON CONFLICT DO NOTHING", [WATERMARK])
+    cursor.execute("SELECT xid FROM gateway_usagewatermark WHERE name = %s FOR UPDATE", [WATERMARK])
+    (xid,) = cursor.fetchone()
     return int(xid)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
 from gateway.models import DailyUsage, HourlyUsage, UsageWatermark
+from gateway.selectors.patience import patient_cursor
 from gateway.selectors.usage import totals_of, usage_by_day_and_model, usage_by_key
 from gateway.selectors.usage_audit import rollup_differences
 from gateway.services.rollups import roll_up
@@ -206,7 +207,7 @@ def test_two_workers_and_writers_that_commit_out_of_order_lose_and_double_nothin
 
     def write(seed: int) -> Callable[[], None]:
         def work() -> None:
-            order = random.Random(seed)  # noqa: S311  a repeatable order, not a secret
+            order = random.Random(seed)
             for number in range(30):
                 with transaction.atomic():
                     record_usage([usage_record(charge=1, started_at=NOON + order.choice((0, 1, 2)) * HOUR)])
@@ -283,3 +284,20 @@ def test_usage_of_other_workspaces_is_not_seen() -> None:
         assert usage_by_day_and_model(3, start=NOON.date(), end=NOON.date()) == []
         assert totals_of(3).requests == 0
         roll_up_all()
+
+
+def test_a_roll_up_that_has_much_to_catch_up_with_is_not_cut_by_the_limit_of_requests() -> None:
+    record(usage_record())
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '1ms'")
+        # It would be too short for anything that reads a table of events.
+        with pytest.raises(OperationalError, match="statement timeout"):
+            cursor.execute("SELECT pg_sleep(0.01)")
+    try:
+        with patient_cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.01)")
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("10min",)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET statement_timeout")
