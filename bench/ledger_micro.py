@@ -1,16 +1,19 @@
 """Measures admit + settle alone, without HTTP: `python -m bench.ledger_micro` on a migrated scratch database.
 
-Prints, by batch size, requests a second and milliseconds a call, with and without the commit. One process, one wallet (the
-worst case: every request of the batch meets the same rows) or many.
+Prints, by batch size, requests a second and median milliseconds a call without and with the commit, and the CPU that a request
+costs here and in PostgreSQL (which other work on the machine does not change). One process, and one wallet (the worst case:
+every request of a batch meets the same rows) or many.
 """
 
 import argparse
 import os
+import statistics
 import sys
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import django
 from django.db import connection, transaction
@@ -51,34 +54,39 @@ def admissions(accounts: list[tuple[int, int]], size: int, *, free: bool) -> lis
     return batch
 
 
-def timed(call: Callable[[], Any]) -> float:
-    """Return the seconds that a call takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def backend_cpu() -> float:
+    """Return the CPU seconds of this connection's server process, if it runs on this machine and shows them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        row = cursor.fetchone()
+    stat = Path(f"/proc/{row[0]}/stat") if row else Path()
+    if not stat.is_file():
+        return 0.0
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(accounts: list[tuple[int, int]], *, size: int, seconds: float, free: bool) -> str:
     """Return a line of the table."""
-    inner, outer, requests, rounds = [0.0, 0.0], [0.0, 0.0], 0, 0
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
+    times: list[list[float]] = [[], [], [], []]
+    cpu, server_cpu, start = time.process_time(), backend_cpu(), time.perf_counter()
+    while time.perf_counter() < start + seconds:
         batch = admissions(accounts, size, free=free)
         endings = [Settlement(admission.request_id, 0 if free else RATED) for admission in batch]
-        for index, call in enumerate((lambda: ledger.admit(batch), lambda: ledger.settle(endings))):  # noqa: B023
-
-            def whole(index: int = index, call: Callable[[], Any] = call) -> None:
-                with transaction.atomic():
-                    inner[index] += timed(call)
-
-            outer[index] += timed(whole)
-        requests += size
-        rounds += 1
-    each = [1000 * total / rounds for total in (inner[0], outer[0], inner[1], outer[1])]
-    rate = requests / sum(outer)
-    return (
-        f"{size:>6} {rate:>12,.0f} {each[0]:>10.3f} {each[1]:>10.3f} {each[2]:>10.3f} {each[3]:>10.3f}"
+        calls: tuple[Callable[[], object], ...] = (partial(ledger.admit, batch), partial(ledger.settle, endings))
+        for index, call in enumerate(calls):
+            begun = time.perf_counter()
+            with transaction.atomic():
+                call()
+                times[2 * index].append(time.perf_counter() - begun)
+            times[2 * index + 1].append(time.perf_counter() - begun)
+    requests = size * len(times[0])
+    python, server = (
+        1e6 * (now - then) / requests for now, then in ((time.process_time(), cpu), (backend_cpu(), server_cpu))
     )
+    medians = [1000 * statistics.median(column) for column in times]
+    rate = size / (medians[1] + medians[3]) * 1000
+    return f"{size:>6} {rate:>10,.0f} " + " ".join(f"{ms:>9.3f}" for ms in medians) + f" {python:>9.0f} {server:>9.0f}"
 
 
 def main() -> None:
@@ -90,8 +98,9 @@ def main() -> None:
     options = parser.parse_args()
     accounts = make_accounts(options.wallets)
     write = sys.stdout.write
-    write(f"{options.wallets} wallet(s), {'free' if options.free else 'paid'}; milliseconds a call\n")
-    write(f"{'batch':>6} {'requests/s':>12} {'admit':>10} {'+commit':>10} {'settle':>10} {'+commit':>10}\n")
+    write(f"{options.wallets} wallet(s), {'free' if options.free else 'paid'}; median ms a call, CPU µs a request\n")
+    heads = ("requests/s", "admit", "+commit", "settle", "+commit", "Python", "server")
+    write(f"{'batch':>6} " + " ".join(f"{head:>9}" for head in heads) + "\n")
     for size in (1, 10, 100, 500):
         measure(accounts, size=size, seconds=0.3, free=options.free)
         write(measure(accounts, size=size, seconds=options.seconds, free=options.free) + "\n")

@@ -83,7 +83,6 @@ def settle(settlements: Sequence[Settlement]) -> list[Settled]:
     with rows.open_books() as cursor:
         wallets = rows.lock_wallets_of_holds(cursor, ids)
         closing = close_holds(settlements, rows.holds_of(cursor, ids))
-        rows.close_holds(cursor, closing.closed)
         rows.give_back_quotas(cursor, closing.given_back)
         for wallet_id, amount in closing.freed.items():
             wallets[wallet_id].held -= amount
@@ -219,7 +218,7 @@ def _lock_one(cursor: Cursor[Any], workspace_id: int) -> WalletState:
 
 
 def _charge(cursor: Cursor[Any], wallets: Mapping[int, WalletState], closing: Closing) -> None:
-    """Spend the charges of a batch, and write the wallets that it touches."""
+    """Spend the charges of a batch, and write the holds, grants and wallets that it touches."""
     grants = rows.grants_of(cursor, closing.charges)
     changed, entries = [], []
     for wallet_id, charges in closing.charges.items():
@@ -230,7 +229,7 @@ def _charge(cursor: Cursor[Any], wallets: Mapping[int, WalletState], closing: Cl
         changed += _changed_by(cuts, grants[wallet_id])
         entries += [Entry(wallet_id, cut.grant_id, EntryKind.USAGE, REVENUE, -cut.amount, cut.ref) for cut in cuts]
     touched = [wallets[wallet_id] for wallet_id in closing.freed.keys() | closing.charges.keys()]
-    rows.post(cursor, touched, changed, entries)
+    rows.post(cursor, touched, changed, entries, closing.closed)
 
 
 def _sweep(cursor: Cursor[Any], wallets: Mapping[int, WalletState], *, at: dt.datetime) -> int:

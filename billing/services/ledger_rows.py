@@ -124,14 +124,6 @@ def holds_of(cursor: Cursor[Any], ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, H
     return {row[0]: HoldState(*row) for row in cursor.fetchall()}
 
 
-def close_holds(cursor: Cursor[Any], holds: Sequence[HoldState]) -> None:
-    """Write the states that holds have come to."""
-    if holds:
-        cursor.execute(
-            sql.CLOSE_HOLDS, [array(h.id for h in holds), array(h.state for h in holds), array(h.actual for h in holds)]
-        )
-
-
 def give_back_quotas(cursor: Cursor[Any], holds: Sequence[HoldState]) -> None:
     """Take released holds off the days that they were counted on."""
     if holds:
@@ -155,11 +147,15 @@ def post(
     wallets: Sequence[WalletState],
     grants: Sequence[GrantState] = (),
     entries: Sequence[Entry] = (),
+    holds: Sequence[HoldState] = (),
 ) -> None:
-    """Write wallets and grants as they are now, and their entries in this order."""
-    if not wallets:
+    """Write wallets, grants and holds as they are now, and the entries in this order."""
+    if not wallets and not holds:
         return
     columns: dict[str, Any] = {
+        "hold_ids": array(h.id for h in holds),
+        "states": array(h.state for h in holds),
+        "actuals": array(h.actual for h in holds),
         "wallet_ids": array(w.id for w in wallets),
         "posted": array(w.posted for w in wallets),
         "held": array(w.held for w in wallets),

@@ -57,12 +57,6 @@ HOLDS = """
 SELECT id, wallet_id, amount, state, actual, quota_subject, quota_day FROM billing_hold WHERE id = ANY (%s::uuid[])
 """
 
-CLOSE_HOLDS = """
-UPDATE billing_hold h SET state = closed.state, actual = closed.actual
-FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS closed (id, state, actual)
-WHERE h.id = closed.id
-"""
-
 GIVE_BACK_QUOTAS = """
 UPDATE billing_dailyquota q SET used = greatest(0, q.used - back.requests)
 FROM (SELECT subject, day, count(*) AS requests FROM unnest(%s::text[], %s::date[]) AS b (subject, day)
@@ -77,9 +71,13 @@ WHERE wallet_id = ANY (%s::bigint[]) AND (remaining <> 0 OR kind = 'overdraft')
 ORDER BY wallet_id, priority, expires_at NULLS LAST, id
 """
 
-#: The books after a change: wallets and grants as they are now (absolute: their wallets are locked), and the entries.
+#: The books after a change: closed holds, wallets and grants as they are now (absolute: their wallets are locked), entries.
 POST = """
-WITH changed AS (
+WITH closed AS (
+    UPDATE billing_hold h SET state = now.state, actual = now.actual
+    FROM unnest(%(hold_ids)s::uuid[], %(states)s::text[], %(actuals)s::bigint[]) AS now (id, state, actual)
+    WHERE h.id = now.id
+), changed AS (
     UPDATE billing_creditgrant g SET remaining = now.remaining
     FROM unnest(%(grant_ids)s::bigint[], %(remaining)s::bigint[]) AS now (id, remaining)
     WHERE g.id = now.id
