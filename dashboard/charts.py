@@ -99,7 +99,8 @@ def round_step(amount: float) -> int:
     """Return the smallest whole number of the form 1, 2, 2.5 or 5 times a power of ten that is not below ``amount``."""
     for power in count():
         for tenths in (10, 20, 25, 50):
-            step, rest = divmod(tenths * 10**power, 10)
+            scale: int = 10**power
+            step, rest = divmod(tenths * scale, 10)
             if not rest and step >= amount:
                 return step
     raise AssertionError  # count() never ends

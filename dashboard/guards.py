@@ -61,7 +61,7 @@ def member_required[**P](
         view: Callable[Concatenate[MemberRequest, P], HttpResponseBase],
     ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             response = _answer(cast(MemberRequest, request), permission, lambda known: view(known, *args, **kwargs))
             response["Cache-Control"] = "no-store, private"
             return response

@@ -23,11 +23,16 @@ def sum_of(rows: Iterable[DayModelUsage], *, since: dt.date | None = None) -> Us
     return UsageTotals(**{name: sum(getattr(totals, name) for totals in chosen) for name in _MEASURES})
 
 
+def all_tokens(totals: UsageTotals) -> int:
+    """Return all tokens, in and out."""
+    return totals.all_input_tokens + totals.output_tokens
+
+
 #: What the chart can draw: how a value is taken, and how it is written.
 METRICS: dict[str, tuple[Callable[[UsageTotals], int], Callable[[int], str]]] = {
     "charge": (lambda totals: totals.charge, short_usd),
     "requests": (lambda totals: totals.requests, short_count),
-    "tokens": (lambda totals: totals.all_input_tokens + totals.output_tokens, short_count),
+    "tokens": (all_tokens, short_count),
 }
 
 

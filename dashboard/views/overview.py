@@ -20,7 +20,7 @@ from billing.selectors.tiers import entitlements_of
 from dashboard.catalog import listed_models
 from dashboard.guards import MemberRequest, member_required
 from dashboard.snippets import first_call
-from dashboard.usage import chart_of, sum_of
+from dashboard.usage import all_tokens, chart_of, sum_of
 from dashboard.views.credits import KINDS
 from dashboard.views.keys import sample_model
 from gateway.selectors.usage import DayModelUsage, RequestRow, recent_requests, usage_by_day_and_model
@@ -112,11 +112,11 @@ def show_overview(request: MemberRequest) -> HttpResponseBase:
 
 def figures_of(rows: Sequence[DayModelUsage], *, today: dt.date) -> list[Figure]:
     """Return spend, requests and tokens of today, the last seven days and all of ``rows``."""
-    periods = [sum_of(rows, since=since) for since in (today, today - dt.timedelta(days=6), None)]
+    day, week, month = (sum_of(rows, since=since) for since in (today, today - dt.timedelta(days=6), None))
     return [
-        Figure("Spend", *(totals.charge for totals in periods), is_money=True),
-        Figure("Requests", *(totals.requests for totals in periods)),
-        Figure("Tokens", *(totals.all_input_tokens + totals.output_tokens for totals in periods)),
+        Figure("Spend", day.charge, week.charge, month.charge, is_money=True),
+        Figure("Requests", day.requests, week.requests, month.requests),
+        Figure("Tokens", all_tokens(day), all_tokens(week), all_tokens(month)),
     ]
 
 

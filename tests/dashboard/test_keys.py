@@ -4,9 +4,9 @@ import datetime as dt
 import logging
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.sessions.models import Session
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -36,10 +36,9 @@ def alice(client: Client, cast: Cast) -> Client:
     return client
 
 
-def secret_in(response: HttpResponse) -> str:
+def secret_in(page: bytes) -> str:
     """Return the key that the page shows, read as a person would."""
-    html = response.content.decode()
-    return html.partition('<output id="new-key"')[2].partition(">")[2].partition("<")[0]
+    return page.decode().partition('<output id="new-key"')[2].partition(">")[2].partition("<")[0]
 
 
 def revoke_path(prefix: str) -> str:
@@ -53,13 +52,13 @@ def test_an_empty_page_offers_the_first_key_and_a_snippet_with_this_address(alic
     assertContains(response, "http://testserver/api/v1")
 
 
-def test_a_created_key_is_shown_whole_and_works(alice: Client, cast: Cast, settings: object) -> None:
+def test_a_created_key_is_shown_whole_and_works(alice: Client, cast: Cast, settings: LazySettings) -> None:
     response = alice.post(reverse("dashboard:key_create"), {"name": "Production"}, headers=HTMX)
-    secret = secret_in(response)
+    secret = secret_in(response.content)
     (key,) = api_keys_of(cast.workspace.pk)
     assert secret.startswith(key.prefix)
     assert secret.endswith(key.last_four)
-    digest = crypto.api_key_digest(secret, pepper=settings.LUMYX_API_KEY_PEPPER)  # type: ignore[attr-defined]
+    digest = crypto.api_key_digest(secret, pepper=settings.LUMYX_API_KEY_PEPPER)
     row = principal_row(digest)
     assert row is not None
     assert row.api_key_id == key.pk
@@ -69,7 +68,7 @@ def test_a_created_key_is_shown_whole_and_works(alice: Client, cast: Cast, setti
 def test_the_secret_is_seen_once_and_kept_nowhere(alice: Client, cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         response = alice.post(reverse("dashboard:key_create"), {"name": "Production"})
-    secret = secret_in(response)
+    secret = secret_in(response.content)
     assert response["Cache-Control"] == "no-store, private"
     assertNotContains(alice.get(KEYS), secret)
     assert secret not in caplog.text
@@ -85,7 +84,7 @@ def test_without_a_script_the_form_and_the_secret_have_pages_of_their_own(alice:
     response = alice.post(reverse("dashboard:key_create"), {"name": "Production"})
     assertContains(response, "Copy “Production” now")
     assertContains(response, "<title>API keys")
-    assertContains(response, f"-H &quot;Authorization: Bearer {secret_in(response)}&quot;")
+    assertContains(response, f"-H &quot;Authorization: Bearer {secret_in(response.content)}&quot;")
 
 
 def test_with_htmx_the_form_comes_in_a_dialog_and_the_table_with_the_secret(alice: Client) -> None:

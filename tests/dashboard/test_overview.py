@@ -57,11 +57,11 @@ def test_a_newcomer_sees_the_way_to_the_first_request(alice: Client, cast: Cast)
 
 
 def test_the_checklist_waits_and_gives_way_to_the_first_request(alice: Client, cast: Cast, key: ApiKey) -> None:
-    waiting = {"path": f"{OVERVIEW}?waiting", "headers": {"HX-Request": "true"}}
-    assert alice.get(**waiting).status_code == 204
+    waiting = f"{OVERVIEW}?waiting"
+    assert alice.get(waiting, headers={"HX-Request": "true"}).status_code == 204
     fund(cast.workspace, "1")
     make_request(cast.workspace, key=key)
-    assert alice.get(**waiting)["HX-Refresh"] == "true"
+    assert alice.get(waiting, headers={"HX-Request": "true"})["HX-Refresh"] == "true"
     response = alice.get(OVERVIEW)
     assertNotContains(response, "Make your first request")
     assertContains(response, "Last requests")
@@ -141,10 +141,10 @@ def test_an_unproved_address_is_asked_to_be_confirmed(client: Client, settings: 
     make_workspace(owner=eve)
     client.force_login(eve)
     response = client.get(OVERVIEW)
-    assertContains(response, "Confirm your e-mail address.")
+    assertContains(response, "Confirm your email address.")
     assertContains(response, 'name="action_send"')
     settings.LUMYX_EMAIL_VERIFICATION = False
-    assertNotContains(client.get(OVERVIEW), "Confirm your e-mail address.")
+    assertNotContains(client.get(OVERVIEW), "Confirm your email address.")
 
 
 def test_the_confirmation_can_be_sent_again(client: Client, mailoutbox: list[object]) -> None:
