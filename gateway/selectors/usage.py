@@ -81,9 +81,12 @@ def recent_requests(
     return [RequestRow(**row) for row in rows.order_by("-id").values(*_REQUEST_COLUMNS)[:limit]]
 
 
-# "Not yet counted" without a watermark row (nothing was ever rolled up) is everything.
+# Without a watermark row (nothing was ever rolled up) everything is the tail. The hint changes no result, for a watermark
+# never goes back: it is a value that the planner knows, so it reads the newest events by their transaction instead of a
+# workspace's whole history.
+_WATERMARK = "COALESCE((SELECT xid FROM gateway_usagewatermark WHERE name = 'usage'), 0)"
 _TAIL = contributions(
-    window="{xid} >= COALESCE((SELECT xid FROM gateway_usagewatermark WHERE name = 'usage'), 0)::text::xid8",
+    window=f"{{xid}} >= %(hint)s::xid8 AND {{xid}} >= {_WATERMARK}::text::xid8",
     where="workspace_id = %(workspace_id)s AND started_at >= %(since)s AND started_at < %(until)s",
 )
 # S608: only constants are put together; values travel as parameters.
@@ -105,9 +108,12 @@ def _grouped(
     group = f" GROUP BY {keys}" if by else ""
     sql = f"SELECT {keys + ', ' if by else ''}{sums()} FROM ({_DAYS}) AS used{group}{order}"  # noqa: S608
     with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {_WATERMARK}")
+        (hint,) = cursor.fetchone()
         cursor.execute(
             sql,
             {
+                "hint": str(hint),
                 "workspace_id": workspace_id,
                 "start": start,
                 "end": end,
