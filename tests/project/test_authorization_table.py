@@ -1,0 +1,208 @@
+"""The authorization table: what every visitor gets at every address of the site. An address without a row fails.
+
+The data plane (/api/…) never reaches Django; its own tests send it missing, revoked, expired and foreign keys.
+"""
+
+from http.cookies import SimpleCookie
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponse
+
+from tests.project.site_visitors import VISITORS, World, admin_model_of, all_routes, family_of, make_world
+
+#: What a cell of the table means, as (statuses, how the place it leads to begins).
+ANSWERS: dict[str, tuple[set[int], tuple[str, ...]]] = {
+    "ok": ({200}, ()),
+    "form": ({200, 422}, ()),  # the empty form that was sent comes back with its errors
+    "login": ({302}, ("/login?next=/",)),
+    "gate": ({302}, ("/admin/login/?next=/admin/",)),
+    "moved": ({302}, ("/", "/login", "/signup", "/dashboard", "/static/img/", "/accounts/", "/admin/")),
+    "denied": ({403}, ()),
+    "hidden": ({404}, ()),
+    "method": ({405}, ()),
+}
+
+#: Rows that many addresses share. One word stands for every visitor; else there is one for each, in the order of VISITORS:
+#: anonymous, other, viewer, billing, developer, admin, owner, staff.
+READ_ONLY = ("ok", "method")
+MEMBERS = ("login ok ok ok ok ok ok denied", "method")
+SIGNED_IN = ("login ok ok ok ok ok ok ok", "login form form form form form form form")
+ADMIN_PAGE = ("gate gate gate gate gate gate gate ok", "gate gate gate gate gate gate gate ok")
+ADMIN_DENIED = ("gate gate gate gate gate gate gate denied", "gate gate gate gate gate gate gate denied")
+ADMIN_HIDDEN = ("gate gate gate gate gate gate gate hidden", "gate gate gate gate gate gate gate hidden")
+
+#: Route → what GET and an empty POST get.
+TABLE: dict[str, tuple[str, str]] = {
+    # everybody's pages
+    "": READ_ONLY,
+    "models": READ_ONLY,
+    "pricing": READ_ONLY,
+    "docs": READ_ONLY,
+    "docs/<slug:slug>": READ_ONLY,
+    "docs/<slug:slug>.md": READ_ONLY,
+    "llms.txt": READ_ONLY,
+    "robots.txt": READ_ONLY,
+    "site.webmanifest": READ_ONLY,
+    "favicon.ico": ("moved", "method"),
+    # a workspace's pages: ``other`` sees their own workspace there, and nothing of this one
+    "dashboard": MEMBERS,
+    "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
+    "dashboard/usage": MEMBERS,
+    "dashboard/credits": ("login ok denied ok denied ok ok denied", "method"),
+    "dashboard/api-keys": MEMBERS,
+    "dashboard/api-keys/create": ("method", "login form denied denied form form form denied"),
+    "dashboard/api-keys/<str:prefix>/revoke": (
+        "login hidden denied denied ok ok ok denied",
+        "login hidden denied denied form form form denied",
+    ),
+    # signing in, up and out; one's own password and addresses
+    "login": ("ok moved moved moved moved moved moved moved", "form moved moved moved moved moved moved moved"),
+    "signup": ("ok moved moved moved moved moved moved moved", "form moved moved moved moved moved moved moved"),
+    "accounts/login/": ("moved", "moved"),
+    "accounts/signup/": ("moved", "moved"),
+    "accounts/logout/": ("moved ok ok ok ok ok ok ok", "moved"),
+    "accounts/inactive/": READ_ONLY,
+    "accounts/email/": ("login ok ok ok ok ok ok ok", "login moved moved moved moved moved moved moved"),
+    "accounts/reauthenticate/": SIGNED_IN,
+    "accounts/password/change/": SIGNED_IN,
+    "accounts/password/set/": (
+        "login moved moved moved moved moved moved moved",
+        "login moved moved moved moved moved moved moved",
+    ),
+    "accounts/password/reset/": ("ok", "form"),
+    "accounts/password/reset/done/": READ_ONLY,
+    "accounts/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": ("ok", "form"),
+    "accounts/password/reset/key/done/": READ_ONLY,
+    "accounts/confirm-email/": READ_ONLY,
+    r"accounts/^confirm-email/(?P<key>[-:\w]+)/$": ("ok", "hidden"),
+    "accounts/login/code/confirm/": ("moved", "moved"),
+    # development only, which tests are not
+    "dev/mail": ("hidden", "method"),
+    "dev/mail/<str:name>": ("hidden", "method"),
+    # the admin: no role in a workspace opens it, and being staff opens the empty front page alone
+    "admin/": ADMIN_PAGE,
+    "admin/login/": ("ok ok ok ok ok ok ok moved", "form"),
+    "admin/logout/": ("moved moved moved moved moved moved moved method", "moved"),
+    "admin/password_change/": ADMIN_PAGE,
+    "admin/password_change/done/": (ADMIN_PAGE[0], "gate gate gate gate gate gate gate method"),
+    "admin/autocomplete/": (ADMIN_DENIED[0], "gate gate gate gate gate gate gate method"),
+    "admin/jsi18n/": (ADMIN_PAGE[0], "gate gate gate gate gate gate gate method"),
+    "admin/r/<path:content_type_id>/<path:object_id>/": ADMIN_HIDDEN,
+    "admin/APP/MODEL/": ADMIN_DENIED,
+    "admin/APP/MODEL/add/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/history/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/delete/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/change/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/": (  # leads to …/change/, which refuses
+        "gate gate gate gate gate gate gate moved",
+        "gate gate gate gate gate gate gate moved",
+    ),
+    "admin/APP": ADMIN_HIDDEN,
+    "admin/(?P<url>.*)$": ADMIN_HIDDEN,
+    # whatever else ends in a slash and has no page without it
+    "<path:page>/": ("hidden", "hidden"),
+}
+
+#: The admin knows no roles of workspaces, so one member stands for all of them there.
+ADMIN_VISITORS = ("anonymous", "owner", "staff")
+
+
+def row_of(route: str) -> str:
+    """Return the name of a route's row."""
+    return "admin/APP" if route.startswith("admin/^(?P<app_label>") else family_of(route)
+
+
+def expected(route: str, method: str, visitor: str) -> str:
+    """Return the word in a cell."""
+    words = TABLE[row_of(route)][0 if method == "GET" else 1].split()
+    return words[0] if len(words) == 1 else dict(zip(VISITORS, words, strict=True))[visitor]
+
+
+def visit(world: World, visitor: str, method: str, address: str) -> HttpResponse:
+    """Ask for an address, and undo what that changed."""
+    browser = world.browsers[visitor]
+    cookies = SimpleCookie(browser.cookies.output(header="", sep=";"))
+    with transaction.atomic():
+        response = browser.generic(method, address)
+        transaction.set_rollback(True)
+    browser.cookies = cookies
+    return response  # type: ignore[return-value]  # the stubs give the test client's class a name of its own
+
+
+def is_as_expected(response: HttpResponse, word: str, *, route: str) -> bool:
+    """Tell whether an answer is what the table says."""
+    statuses, places = ANSWERS[word]
+    model = admin_model_of(route)
+    if word == "denied" and route.endswith("/history/") and model is not None and not model._default_manager.exists():
+        # The admin looks for the object first, and there is none to be refused.
+        statuses, places = {302}, ("/admin/",)
+    if response.status_code not in statuses:
+        return False
+    place = response.get("Location", "")
+    leads_home = not place.startswith("//") and place.startswith(places or ("/",))
+    return leads_home if response.status_code == 302 else not place
+
+
+def differences(world: World, routes: list[str], visitors: tuple[str, ...]) -> list[str]:
+    """Return what is not as the table says, a line each."""
+    found = []
+    for route in routes:
+        address = world.address_of(route)
+        for method in ("GET", "POST"):
+            for visitor in visitors:
+                response = visit(world, visitor, method, address)
+                word = expected(route, method, visitor)
+                if not is_as_expected(response, word, route=route):
+                    place = response.get("Location", "")
+                    found.append(f"{method} {address} as {visitor}: {response.status_code} {place}, not {word}")
+                if visitor in {"anonymous", "other", "staff"} and world.is_told_by(response):
+                    found.append(f"{method} {address} tells {visitor} about another's workspace")
+    return found
+
+
+def test_every_address_has_a_row_and_every_row_an_address() -> None:
+    rows = {row_of(route) for route in all_routes()}
+    assert sorted(rows - set(TABLE)) == [], "addresses without a row in the authorization table"
+    assert sorted(set(TABLE) - rows) == [], "rows of the authorization table without an address"
+
+
+def test_every_row_is_written_in_known_words() -> None:
+    for route, cells in TABLE.items():
+        for words in cells:
+            assert set(words.split()) <= set(ANSWERS), route
+            assert len(words.split()) in {1, len(VISITORS)}, route
+
+
+@pytest.mark.django_db
+def test_the_site_answers_as_the_table_says() -> None:
+    routes = [route for route in all_routes() if not route.startswith("admin/")]
+    assert differences(make_world(), routes, VISITORS) == []
+
+
+@pytest.mark.django_db
+def test_the_admin_answers_as_the_table_says() -> None:
+    routes = [route for route in all_routes() if route.startswith("admin/")]
+    assert differences(make_world(), routes, ADMIN_VISITORS) == []
+
+
+@pytest.mark.django_db
+def test_no_role_opens_the_admin() -> None:
+    world = make_world()
+    for visitor in VISITORS:
+        response = visit(world, visitor, "GET", "/admin/")
+        assert is_as_expected(response, expected("admin/", "GET", visitor), route="admin/"), visitor
+
+
+@pytest.mark.django_db
+def test_a_form_without_its_token_is_refused_everywhere() -> None:
+    world = make_world()
+    let_through = []
+    for route in all_routes():
+        if not {"method", "hidden", "gate"} & set(expected(route, "POST", "owner").split()):
+            browser = world.browsers["owner"]
+            browser.handler.enforce_csrf_checks = True
+            response = visit(world, "owner", "POST", world.address_of(route))
+            if response.status_code != 403:
+                let_through.append(route)
+    assert let_through == []
