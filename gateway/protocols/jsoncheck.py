@@ -29,7 +29,8 @@ class InvalidJsonError(Exception):
 _LONE_HIGH = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
 _LONE_LOW = re.compile(rb"\\u[dD][c-fC-F](?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F])")
 
-_DIGITS_ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
+#: Digits and the sign of an exponent become 0, E becomes e: one search finds every exponent that may be too large.
+_DIGITS_ALIKE = bytes.maketrans(b"123456789+E", b"0000000000e")
 #: A double ends at 1.8e308. Without three digits of exponent and without 200 digits in a row, a number stays below 1e299.
 _LONG_NUMBER = b"0" * 200
 _STRING_OR_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?', re.DOTALL)
@@ -41,16 +42,18 @@ _TOO_DEEP = b"[" * (MAX_DEPTH + 1)
 
 def check_json(body: bytes) -> None:
     """Check what a decode by msgspec does not. Raises InvalidJsonError."""
+    # A search for one byte (``0 in body``, split) runs at the speed of memory, one for several bytes, or a count, does not.
     if not body.isascii():
         _check_utf8(body)
-    if b"\x00" in body:
+    if 0x00 in body:
         raise InvalidJsonError(f"The body holds a NUL byte (byte {body.index(0)}).")
-    if b"\\u" in body:
+    if 0x5C in body and b"\\u" in body:
         _check_escapes(body)
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if len(body.split(b"{", MAX_DEPTH)) + len(body.split(b"[", MAX_DEPTH)) > MAX_DEPTH:
         _check_depth(body)
     alike = body.translate(_DIGITS_ALIKE)
-    if b"e000" in alike or b"e+000" in alike or _LONG_NUMBER in alike:
+    # 200 digits in a row cover two neighbours of every hundredth byte.
+    if b"e000" in alike or (b"00" in alike[::100] and _LONG_NUMBER in alike):
         _check_numbers(body, alike)
 
 
@@ -106,12 +109,11 @@ def _check_numbers(body: bytes, alike: bytes) -> None:
 def _may_hold_a_huge_number(alike: bytes) -> bool:
     if _LONG_NUMBER in alike:
         return True
-    for exponent in (b"e000", b"e+000"):
-        at = alike.find(exponent)
-        while at >= 0:
-            # The digits before it, at most 320 of them, and the byte before those.
-            before = alike[max(0, at - 320) : at].rstrip(b"0.")
-            if not before or (before[-1] in b"-:[, \t\r\n" and alike[at - 1] == 0x30):
-                return True
-            at = alike.find(exponent, at + 1)
+    at = alike.find(b"e000")
+    while at >= 0:
+        # The digits before it, at most 320 of them, and the byte before those.
+        before = alike[max(0, at - 320) : at].rstrip(b"0.")
+        if not before or (before[-1] in b"-:[, \t\r\n" and alike[at - 1] == 0x30):
+            return True
+        at = alike.find(b"e000", at + 1)
     return False

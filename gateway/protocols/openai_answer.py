@@ -4,7 +4,6 @@ Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out
 as it came. An answer that is not JSON of the right shape is a failure of the upstream; an odd value inside is not.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,11 +12,11 @@ from msgspec import UNSET, Raw, UnsetType
 from billing.rating import TokenUsage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
-from gateway.protocols.openai_usage import ReportedUsage, estimated_output, usage_from
+from gateway.protocols.openai_usage import NO_FLAGS, ReportedUsage, estimated_output, usage_from
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
 MAX_PREFIXES = 32
-_USAGE_NULL = b',"usage":null'
+_USAGE_NULL = b',"usage":null}'
 _CHOICES = b'"choices":'
 
 
@@ -59,8 +58,7 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, frozen=True):
     """A whole answer, ready to send, and what billing needs of it."""
 
     body: bytes
@@ -114,7 +112,7 @@ class ChunkRelay:
         self.usage: TokenUsage | None = None
         #: A chunk with usage was relayed to the client.
         self.told_usage = False
-        self.flags: frozenset[str] = frozenset()
+        self.flags = NO_FLAGS
         self.output_bytes = 0
 
     @property
@@ -152,8 +150,9 @@ class ChunkRelay:
             return self._renamed(payload) if choices is not UNSET else self._rewritten(payload, {"choices": Raw(b"[]")})
         if not choices and usage is not None:
             return None
-        if usage is None and payload.count(_USAGE_NULL) == 1:
-            return self._renamed(payload.replace(_USAGE_NULL, b""))
+        if usage is None and payload.endswith(_USAGE_NULL):
+            # At the very end it can only be the chunk's own.
+            return self._renamed(payload[: -len(_USAGE_NULL)] + b"}")
         return self._rewritten(payload)
 
     def estimated_usage(self) -> TokenUsage:
@@ -166,7 +165,8 @@ class ChunkRelay:
         self.flags |= flags
 
     def _note(self, choice: _Choice) -> None:
-        self._seen_choices.add(choice.index)
+        if choice.index not in self._seen_choices:
+            self._seen_choices.add(choice.index)
         if choice.finish_reason is not None:
             self._finished_choices.add(choice.index)
         delta = choice.delta
@@ -246,8 +246,11 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
         raise UpstreamFailure(FailureKind.INVALID, "its answer has no choices")
     fields["id"] = Raw(_encode(response_id))
     fields["model"] = Raw(_encode(model))
-    size = sum(_output_of(choice.message) for choice in chunk.choices if choice.message is not None)
-    usage, flags = None, frozenset[str]()
+    size = 0
+    for choice in chunk.choices:
+        if choice.message is not None:
+            size += _output_of(choice.message)
+    usage, flags = None, NO_FLAGS
     if isinstance(chunk.usage, ReportedUsage):
         usage, flags = usage_from(chunk.usage, output_bytes=size)
     return WholeAnswer(

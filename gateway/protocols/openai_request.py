@@ -1,7 +1,6 @@
 """Chat completion requests: read what admission and routing need, carry every other byte untouched."""
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -87,8 +86,7 @@ class _View(msgspec.Struct, gc=False):
     user: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True, gc=False):
     """An image in a request. ``size`` is the length of its data URL, 0 for a plain URL."""
 
     kind: Literal["url", "data"]
@@ -96,8 +94,7 @@ class Image:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """A chat completion request: every field byte for byte in ``fields``, and a typed view of what we read."""
 
     fields: dict[str, Raw]
@@ -150,7 +147,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         raise RequestShapeError("invalid_parameter", "messages must hold at least one message.", "messages")
     if view.n is not None and not 1 <= view.n <= MAX_CHOICES:
         raise RequestShapeError("invalid_parameter", f"n must be from 1 to {MAX_CHOICES}, it is {view.n}.", "n")
-    stop = (view.stop,) if isinstance(view.stop, str) else tuple(view.stop or ())
+    stop = view.stop
     return ChatRequest(
         fields=fields,
         size=len(body),
@@ -161,7 +158,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         max_tokens=limit,
         max_tokens_field=limit_field,
         n=view.n or 1,
-        stop=stop,
+        stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
         has_tools=bool(view.tools or view.functions),
         images=_images_of(view.messages),
         reasoning_effort=view.reasoning_effort,
@@ -215,15 +212,15 @@ def upstream_body(
 
 def _explicit_limit(view: _View) -> tuple[int | None, Literal["max_tokens", "max_completion_tokens"] | None]:
     old, new = view.max_tokens, view.max_completion_tokens
+    if old is None and new is None:
+        return None, None
     for name, value in (("max_tokens", old), ("max_completion_tokens", new)):
         if value is not None and value < 1:
             raise RequestShapeError("invalid_parameter", f"{name} must be at least 1, it is {value}.", name)
     if old is not None and new is not None and old != new:
         message = f"max_tokens is {old} and max_completion_tokens is {new}: send only one of them."
         raise RequestShapeError("invalid_parameter", message, "max_tokens")
-    if new is not None:
-        return new, "max_completion_tokens"
-    return (old, "max_tokens") if old is not None else (None, None)
+    return (old, "max_tokens") if new is None else (new, "max_completion_tokens")
 
 
 def _images_of(messages: list[Message]) -> tuple[Image, ...]:

@@ -9,6 +9,7 @@ from billing.rating import TokenUsage
 #: No request of any model known uses more; a larger report is an error of the upstream.
 MAX_TOKENS = 100_000_000
 BYTES_PER_TOKEN = 4
+NO_FLAGS: frozenset[str] = frozenset()
 
 
 class ReportedUsage(msgspec.Struct, gc=False):
@@ -30,9 +31,9 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
     reasoning beside the completion instead of in it; it was added to the output), ``usage_zero_output`` (no output reported,
     though ``output_bytes`` came out: our own count stands in), ``usage_unreadable``.
     """
-    flags: set[str] = set()
     if reported.prompt_tokens is None and reported.completion_tokens is None:
-        return None, frozenset()
+        return None, NO_FLAGS
+    flags: set[str] = set()
     if not _is_number(reported.prompt_tokens) and not _is_number(reported.completion_tokens):
         return None, frozenset({"usage_unreadable"})
     prompt = _clamp(reported.prompt_tokens, MAX_TOKENS, flags)
@@ -60,7 +61,7 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
             output=output,
             reasoning=_clamp(reasoning, output, flags),
         ),
-        frozenset(flags),
+        frozenset(flags) if flags else NO_FLAGS,
     )
 
 
@@ -80,6 +81,8 @@ def _details(value: object) -> dict[str, Any]:
 def _clamp(value: Any, at_most: int, flags: set[str]) -> int:
     if value is None:
         return 0
+    if type(value) is int and 0 <= value <= at_most:
+        return value
     if not _is_number(value):
         flags.add("usage_clamped")
         return 0

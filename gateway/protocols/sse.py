@@ -44,32 +44,32 @@ class SseParser:
                 return []
             self._head = None
             data = data.removeprefix(_BOM)
-        if self._ends_in_cr or b"\r" in data:
+        if self._ends_in_cr or 0x0D in data:
             data = self._normalised(data)
         if not data:
             return []
         if self._carry:
             # An end of event needs a line end; without one in ``data`` nothing can be complete.
-            if b"\n" not in data:
+            if 0x0A not in data:
                 self._keep(data)
                 return []
             self._carry.append(data)
             data = b"".join(self._carry)
             self._carry.clear()
             self._carry_size = 0
-        events = data.split(b"\n\n")
-        rest = events.pop()
-        if rest:
-            self._keep(rest)
-        payloads = []
-        for event in events:
-            # Nearly every event is one line, "data: {...}".
-            payload = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _payload_of(event)
-            if payload:
-                payloads.append(payload)
-        if events and len(max(events, key=len)) > self._max_event:
-            raise self._too_large()
-        return payloads
+        end = data.rfind(b"\n\n")
+        if end < 0:
+            self._keep(data)
+            return []
+        if end + 2 < len(data):
+            self._keep(data[end + 2 :])
+        if data.startswith(b"data: "):
+            # Nearly always a read is a row of one-line events, "data: {...}"; then one split takes it apart.
+            payloads = data[6:end].split(b"\n\ndata: ")
+            if not [payload for payload in payloads if 0x0A in payload or not payload]:
+                return self._checked(payloads)
+        events = [_payload_of(event) for event in data[:end].split(b"\n\n")]
+        return self._checked([payload for payload in events if payload])
 
     def finish(self) -> list[bytes]:
         """Return what a stream that has ended still holds: the last event, if its blank line alone was missing.
@@ -92,6 +92,11 @@ class SseParser:
         if data:
             self._ends_in_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _checked(self, payloads: list[bytes]) -> list[bytes]:
+        if payloads and len(max(payloads, key=len)) > self._max_event:
+            raise self._too_large()
+        return payloads
 
     def _keep(self, data: bytes) -> None:
         self._carry.append(data)
