@@ -41,15 +41,25 @@ SELECT api_key_id, max(started_at), sum(requests)::bigint FROM counted GROUP BY 
 """  # noqa: S608
 
 
+class WatermarkAheadError(Exception):
+    """The database counts its transactions from below the watermark: it was restored into a new cluster."""
+
+
 def roll_up() -> int:
-    """Add what was committed since the last run to the hourly and daily tables; returns how many events were new."""
+    """Add what was committed since the last run to the hourly and daily tables; returns how many events were new.
+
+    Raises WatermarkAheadError; ``rebuild`` is the way out.
+    """
     with patient_cursor() as cursor:
         low = _locked_watermark(cursor)
         # A statement of its own, after the lock: everything below ``high`` is decided and visible to the next one.
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         (high,) = cursor.fetchone()
-        if high <= low:
-            return 0
+        if high < low:
+            raise WatermarkAheadError(
+                "The usage roll-up is ahead of the database's transactions, as after a restore into a new cluster: "
+                "new usage is not counted. Run: manage.py usage rebuild"
+            )
         cursor.execute(_ROLL, {"low": low, "high": high})
         rows: list[tuple[int, dt.datetime, int]] = cursor.fetchall()
         cursor.execute(
@@ -58,6 +68,28 @@ def roll_up() -> int:
         )
     note_key_use({key: at for key, at, _ in rows if key})
     return sum(count for _, _, count in rows)
+
+
+def rebuild() -> int:
+    """Count all events anew; returns how many there are. Roll-ups of days whose events are gone stay as they are.
+
+    For a database that was restored into a new cluster, whose transaction ids mean nothing there. Reads and writes every
+    event, and requests wait to be recorded while it runs.
+    """
+    with patient_cursor() as cursor:
+        _locked_watermark(cursor)
+        cursor.execute("LOCK TABLE gateway_usageevent IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute("SELECT count(*), min(started_at) FROM gateway_usageevent")
+        count, first = cursor.fetchone()
+        if first is not None:
+            # 3 is older than every transaction that there can be; an amended event simply is what it says now.
+            cursor.execute("UPDATE gateway_usageevent SET committed_xid = '3', amended_xid = NULL")
+            first = first.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            cursor.execute("DELETE FROM gateway_hourlyusage WHERE hour >= %s", [first])
+            cursor.execute("DELETE FROM gateway_dailyusage WHERE day >= %s", [first.date()])
+        cursor.execute("UPDATE gateway_usagewatermark SET xid = 0, at = now() WHERE name = %s", [WATERMARK])
+    roll_up()
+    return int(count)
 
 
 def _locked_watermark(cursor: CursorWrapper) -> int:

@@ -1,19 +1,22 @@
 """Roll-ups are exact: under late commits, two workers, amendments, and a transaction that stays open; readers see the tail."""
 
 import datetime as dt
+import io
+import json
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
 
 from gateway.models import DailyUsage, HourlyUsage, UsageWatermark
 from gateway.selectors.patience import patient_cursor
 from gateway.selectors.usage import totals_of, usage_by_day_and_model, usage_by_key
 from gateway.selectors.usage_audit import rollup_differences
-from gateway.services.rollups import roll_up
+from gateway.services.rollups import WatermarkAheadError, roll_up
 from gateway.services.usage import UsageRecord, record_usage
 from lumyx.lib.ids import uuid7
 from tests.gateway.records import NOON, expired_record, usage_record
@@ -301,3 +304,28 @@ def test_a_roll_up_that_has_much_to_catch_up_with_is_not_cut_by_the_limit_of_req
     finally:
         with connection.cursor() as cursor:
             cursor.execute("RESET statement_timeout")
+
+
+def test_after_a_restore_into_a_new_cluster_the_roll_up_stops_and_a_rebuild_makes_it_exact() -> None:
+    expired = expired_record()
+    record(expired, usage_record(charge=1))
+    record(usage_record(id=expired.id, charge=40))
+    roll_up_all()
+    DailyUsage.objects.create(workspace_id=1, api_key_id=10, model="old", day=dt.date(2020, 1, 1), charge=7)
+    # The watermark of a cluster that was far ahead of this one.
+    UsageWatermark.objects.update(xid=2**60)
+    record(usage_record(charge=2))
+    with pytest.raises(WatermarkAheadError, match=r"manage\.py usage rebuild"):
+        roll_up()
+    assert totals_of(1, start=NOON.date()).charge == 41, "what came since is not seen"
+    out = io.StringIO()
+    call_command("usage", "rebuild", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == {"events": 3}
+    assert (totals_of(1, start=NOON.date()).charge, totals_of(1, start=NOON.date()).requests) == (43, 3)
+    roll_up_all()
+    assert HourlyUsage.objects.get().charge == 43
+    assert totals_of(1).charge == 43 + 7, "days whose events are gone keep their sums"
+    assert rollup_differences(NOON.date()) == []
+    record(usage_record(charge=3))
+    roll_up_all()
+    assert totals_of(1).charge == 46 + 7

@@ -1,16 +1,17 @@
-"""``manage.py usage count`` and ``usage audit``: what was recorded, and whether it agrees with the books."""
+"""``manage.py usage count``, ``audit`` and ``rebuild``: what was recorded, and whether it agrees with the books."""
 
 import datetime as dt
 
 from accounts.selectors.workspaces import workspace_by_slug
 from gateway.selectors.usage_audit import event_count, rollup_differences, unbilled_differences
+from gateway.services.rollups import rebuild
 from lumyx.lib import clock
 from lumyx.lib.commands import JsonCommand, Subcommands
 from lumyx.lib.money import format_usd
 
 
 class Command(JsonCommand):
-    """Reads only."""
+    """Counts and checks; only ``rebuild`` writes, and only what can be counted again."""
 
     help = "Look at recorded usage and check it."
 
@@ -20,6 +21,10 @@ class Command(JsonCommand):
         count.add_argument("--workspace", metavar="SLUG", help="of one workspace only")
         subcommands.add(
             "audit", self.audit, help="Compare usage with the ledger and with its roll-ups; exit 1 on a difference."
+        )
+
+        subcommands.add(
+            "rebuild", self.rebuild, help="Count all roll-ups anew, after a restore into a new database cluster."
         )
 
     def count(self, *, workspace: str | None) -> None:
@@ -45,3 +50,8 @@ class Command(JsonCommand):
         self.answer({"broken": broken}, "\n".join(lines) or "Usage agrees with the ledger and with its roll-ups.")
         if broken:
             self.fail(f"{len(broken)} differences in usage.")
+
+    def rebuild(self) -> None:
+        """Answer with the number of events that were counted anew."""
+        events = rebuild()
+        self.answer({"events": events}, f"{events} requests were counted anew.")
