@@ -1,17 +1,22 @@
-"""Where the gateway's time goes: py-spy samples the worker while it is saturated, and functions are listed by share."""
+"""Where the gateway's time goes: py-spy samples the worker while it is saturated, and functions are listed by share.
+
+Only threads that hold the interpreter's lock are sampled: the others wait, or are in libraries that need no Python.
+"""
 
 import collections
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 SAMPLES_PER_SECOND = 250
+_LINE = re.compile(r":\d+\)$")
 
 
 def record(pid: int, *, seconds: float, output: Path) -> subprocess.Popen[bytes]:
     """Start py-spy on a process; it ends by itself after ``seconds`` and leaves folded stacks in ``output``."""
     program = Path(sys.executable).with_name("py-spy")
-    options = ["--duration", str(int(seconds)), "--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--native"]
+    options = ["--duration", str(int(seconds)), "--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--gil"]
     return subprocess.Popen(  # noqa: S603  a program of our own environment
         [program, "record", "--pid", str(pid), *options, "--output", output],
         stdout=subprocess.DEVNULL,
@@ -26,7 +31,7 @@ def summarize(folded: str, *, top: int = 20) -> str:
     total = 0
     for line in folded.splitlines():
         stack, _, count = line.rpartition(" ")
-        frames = [frame.rsplit(":", 1)[0] for frame in stack.split(";")]
+        frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
         samples = int(count)
         total += samples
         alone[frames[-1]] += samples

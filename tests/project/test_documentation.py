@@ -110,4 +110,4 @@ def test_every_command_says_what_it_is_for() -> None:
                 and isinstance(node.value, ast.Constant)
             ]
             assert len(helps) == 1, name_of(path)
-            assert len(str(helps[0])) > 15, name_of(path)
+            assert len(str(helps[0])) > 10, name_of(path)
