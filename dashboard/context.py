@@ -61,7 +61,7 @@ def site(request: HttpRequest) -> dict[str, object]:
 
 def build_shell(request: HttpRequest) -> Shell | None:
     """Return the shell of the request's workspace, or None outside one (``request.membership`` is set by dashboard.guards)."""
-    membership: "Membership | None" = getattr(request, "membership", None)
+    membership: Membership | None = getattr(request, "membership", None)
     if membership is None:
         return None
     user = cast("User", request.user)  # a member has signed in; membership.user would be one more query

@@ -41,7 +41,9 @@ class Chapter:
 
     slug: str
     title: str
+    #: Plain, for search results; ``lead`` is the same with its marks.
     summary: str
+    lead: SafeString
     source: str
     html: SafeString
     headings: tuple[Heading, ...]
@@ -73,7 +75,10 @@ def _load(slug: str, site_url: str) -> Chapter:
     source = localize((FOLDER / f"{slug}.md").read_text())
     title, summary, body = _split(source)
     html, headings = _render(body)
-    return Chapter(slug=slug, title=title, summary=summary, source=source, html=html, headings=headings)
+    plain = re.sub(r"[`*]", "", summary)
+    # Our own files again: inline Markdown with HTML switched off.
+    lead = mark_safe(_parser().renderInline(summary))  # noqa: S308  see above
+    return Chapter(slug=slug, title=title, summary=plain, lead=lead, source=source, html=html, headings=headings)
 
 
 def _split(source: str) -> tuple[str, str, str]:
@@ -82,10 +87,15 @@ def _split(source: str) -> tuple[str, str, str]:
     return title.removeprefix("# ").strip(), " ".join(summary.split()), body
 
 
-def _render(body: str) -> tuple[SafeString, tuple[Heading, ...]]:
+def _parser() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table")
     markdown.add_render_rule("table_open", _open_table)
     markdown.add_render_rule("table_close", _close_table)
+    return markdown
+
+
+def _render(body: str) -> tuple[SafeString, tuple[Heading, ...]]:
+    markdown = _parser()
     tokens = markdown.parse(body)
     headings = _anchor(tokens)
     ids = count(1)

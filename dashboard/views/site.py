@@ -22,9 +22,11 @@ def landing(request: HttpRequest) -> HttpResponse:
     """Show the promise, a call that works here, what is free, and what the catalog holds now."""
     listed = listed_models()
     tiers = list(public_tiers())
+    strip = showcase(listed, length=STRIP_LENGTH)
     context = {
-        "tabs": first_call(),
-        "strip": showcase(listed, length=STRIP_LENGTH),
+        # A call that works here: the catalog's first chat model, or the documentation's while there is none.
+        "tabs": first_call(model=strip[0].public_id) if strip and strip[0].kind == "chat" else first_call(),
+        "strip": strip,
         "total": len(listed),
         "free_tier": tiers[0] if tiers else None,
     }

@@ -1,5 +1,7 @@
 """Reads pages as a browser would: which addresses they name, and what the strict policy would refuse to run."""
 
+import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from tomllib import loads
@@ -76,6 +78,11 @@ class Page(HTMLParser):
         """Leave a tag."""
         while self._open and self._open.pop() != tag:
             pass
+
+
+def text_of(page: str) -> str:
+    """Return a page's text as a reader copies it."""
+    return unescape(re.sub(r"<[^>]+>", "", page))
 
 
 def fill_catalog(extra: str = "") -> None:

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from dashboard import guide
 from dashboard.snippets import PRINTED_SITE, first_call, make_tab
 from gateway.errors import TYPE_BY_STATUS, error_type
-from tests.dashboard.pages import Page
+from tests.dashboard.pages import Page, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -59,11 +59,6 @@ MODEL_LIST = """{
   }]
 }"""
 ERROR = """{"error": {"message": "Invalid API key", "type": "authentication_error", "code": "invalid_api_key"}}"""
-
-
-def text_of(page: str) -> str:
-    """Return a page's text as a reader copies it."""
-    return html.unescape(re.sub(r"<[^>]+>", "", page))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +156,12 @@ def test_neighbouring_samples_become_tabs_with_one_panel_shown(client: Client) -
         found = re.search(rf'<pre id="{panel}" role="tabpanel" aria-labelledby="{tab}" tabindex="0"( hidden)?>', block)
         assert found is not None
         assert bool(found[1]) is (chosen == "false")
+
+
+def test_what_sums_a_page_up_is_marked_on_the_page_and_plain_for_search_results(client: Client) -> None:
+    page = client.get("/docs/chat-completions").content.decode()
+    assert '<p class="lead"><code>POST /api/v1/chat/completions</code> is' in page
+    assert '<meta name="description" content="POST /api/v1/chat/completions is' in page
 
 
 def test_a_page_is_there_as_markdown(client: Client) -> None:

@@ -14,7 +14,7 @@ from billing.selectors.tiers import public_tiers
 from dashboard.views.errors import bad_request, csrf_failure, forbidden, server_error, without_slash
 from gateway.models import CatalogModel
 from lumyx.lib.money import NANO_PER_USD
-from tests.dashboard.pages import PUBLIC_PAGES, Page, fill_catalog
+from tests.dashboard.pages import PUBLIC_PAGES, Page, fill_catalog, text_of
 from tests.factories import PASSWORD, make_cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -167,6 +167,14 @@ def test_the_landing_page_calls_this_installation_and_names_what_is_free(client:
     assert "Lumyx Plus v1" in html
     for language in ("python", "node", "curl"):
         assert f'data-lang="{language}"' in html
+
+
+def test_the_landing_page_calls_a_model_that_is_there(client: Client, settings: Settings) -> None:
+    fill_catalog(REAL)
+    settings.LUMYX_SANDBOX = "test_keys"
+    text = text_of(client.get("/").content.decode())
+    assert text.count('"real-model"') == 3
+    assert "lumyx-plus_v1" not in text
 
 
 @pytest.mark.parametrize(
