@@ -232,6 +232,24 @@ def test_everything_at_once_on_the_same_wallets_neither_deadlocks_nor_loses_a_na
     assert broken_invariants() == []
 
 
+def test_quotas_shared_by_many_workspaces_are_claimed_and_given_back_without_deadlock() -> None:
+    """No wallet is shared here, so that only the order of the quota rows keeps the hands from waiting in a ring."""
+    accounts = [make_account() for _ in range(8)]
+    subjects = [f"u:{number}" for number in range(12)]
+
+    def claim_and_give_back(account: Account) -> None:
+        rng = random.Random(account.id)
+        for _ in range(12):
+            rng.shuffle(subjects_of := list(subjects))
+            batch = [account.free_request(0, subject=subject) for subject in subjects_of]
+            ledger.admit(batch)
+            rng.shuffle(batch)
+            ledger.settle([Settlement(request.request_id, None) for request in batch])
+
+    at_once(claim_and_give_back, accounts, hands=8)
+    assert run_sql("SELECT count(*), sum(used) FROM billing_dailyquota") == [(12, 0)]
+
+
 def test_a_connection_that_dies_in_the_middle_leaves_nothing() -> None:
     account = make_account()
     account.fund(1000)
