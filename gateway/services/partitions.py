@@ -1,25 +1,39 @@
 """Monthly partitions of usage events, made well ahead of time, and the watch over what fell outside of them."""
 
 import datetime as dt
+import logging
 
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from lumyx.lib import clock
+
+logger = logging.getLogger(__name__)
 
 MONTHS_AHEAD = 3
 
 
 def make_partitions() -> list[str]:
-    """Make the missing partitions of this month and the next three; returns their months as "2026-11"."""
+    """Make the missing partitions of this month and the next three; returns their months as "2026-11".
+
+    A month whose events lie in the DEFAULT partition already cannot have its own; that is logged, and the others are made.
+    """
     made: list[str] = []
     today = clock.now().date()
-    with connection.cursor() as cursor:
-        for ahead in range(MONTHS_AHEAD + 1):
-            month = _month_after(today, ahead)
-            cursor.execute("SELECT gateway_make_usage_partition(%s)", [month])
-            if cursor.fetchone() == (True,):
-                made.append(month.strftime("%Y-%m"))
+    for ahead in range(MONTHS_AHEAD + 1):
+        month = _month_after(today, ahead)
+        try:
+            if _make_partition(month):
+                made.append(f"{month:%Y-%m}")
+        except IntegrityError:
+            logger.exception("The partition of usage events for %s cannot be made: clear the DEFAULT partition.", month)
     return made
+
+
+def _make_partition(month: dt.date) -> bool:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT gateway_make_usage_partition(%s)", [month])
+        (was_missing,) = cursor.fetchone()
+    return bool(was_missing)
 
 
 def default_partition_rows() -> int:

@@ -227,6 +227,17 @@ def test_partitions_are_made_three_months_ahead_and_once() -> None:
     assert {"gateway_usageevent_203111", "gateway_usageevent_203202"} <= existing_partitions()
 
 
+def test_a_month_that_cannot_have_its_partition_does_not_keep_the_others_from_theirs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    in_december = int(dt.datetime(2031, 12, 5, tzinfo=dt.UTC).timestamp() * 1000)
+    record_usage([usage_record(id=uuid.UUID(int=(in_december << 80) | (7 << 76) | (2 << 62)))])
+    november = dt.datetime(2031, 11, 30, tzinfo=dt.UTC)
+    with mock.patch.object(clock, "now", return_value=november), caplog.at_level(logging.ERROR):
+        assert tasks.make_partitions() == ["2031-11", "2032-01", "2032-02"]
+    assert "for 2031-12-01 cannot be made" in caplog.text
+
+
 def test_an_event_lies_in_the_partition_of_its_month() -> None:
     record = usage_record()
     record_usage([record])
