@@ -35,6 +35,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "dashboard.middleware.private_pages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -197,7 +198,9 @@ def database_from_url(url: str) -> dict[str, Any]:
         "OPTIONS": {
             "connect_timeout": 3,
             # A statement that hangs must not hang the request; a forgotten transaction must not bloat a hot row.
-            "options": "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=10000",
+            # Only the ledger prepares statements; its arrays vary in length, which custom plans would be made anew for.
+            "options": "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=10000"
+            " -c plan_cache_mode=force_generic_plan",
             **options,
         },
     }

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.http import Http404
-from django.test import Client, RequestFactory
+from django.test import AsyncClient, Client, RequestFactory
 from pytest_django.fixtures import Settings
 
 from billing.selectors.tiers import public_tiers
@@ -406,6 +407,23 @@ def test_pages_of_the_signed_in_person_have_the_policy_too(client: Client) -> No
         page = Page(answer.content.decode())
         assert page.inline == [], address
         assert page.headings[0] == "h1"
+
+
+@pytest.mark.parametrize("address", ["/", "/models", "/accounts/email/", "/accounts/password/change/", "/dashboard"])
+def test_no_cache_keeps_what_a_signed_in_person_saw(client: Client, address: str) -> None:
+    client.force_login(make_cast().alice)
+    assert "no-store" in client.get(address)["Cache-Control"]
+
+
+async def test_no_cache_keeps_it_under_asgi_either(async_client: AsyncClient) -> None:
+    await async_client.aforce_login(await sync_to_async(make_user)())
+    answer = await async_client.get("/docs")
+    assert "no-store" in answer["Cache-Control"]
+
+
+def test_caches_may_keep_what_everybody_may_see(client: Client) -> None:
+    assert not client.get("/docs").has_header("Cache-Control")
+    assert client.get("/robots.txt")["Cache-Control"] == "public, max-age=86400"
 
 
 def test_crawlers_are_kept_out_of_private_pages(client: Client) -> None:
