@@ -6,10 +6,12 @@ proved: ``confirm_email`` here, and the page that manages addresses (accounts.vi
 
 import logging
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms import Form
@@ -65,6 +67,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         sync_email_verification(user)
         return cast("HttpResponse", super().post_login(request, user, **details))
 
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: object) -> str:
+        """Return the link that proves an address."""
+        return on_this_site(super().get_email_confirmation_url(request, emailconfirmation))
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the link that sets a new password."""
+        return on_this_site(super().get_reset_password_from_key_url(key))
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send a message; a mail server that is away is told to the person and logged, and loses them nothing else."""
         try:
@@ -72,3 +82,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         except OSError:
             logger.exception("A message could not be sent (%s).", template_prefix)
             messages.error(self.request, "We could not send the message just now. Please try again in a few minutes.")
+
+
+def on_this_site(url: str) -> str:
+    """Return a link for a message, at the installation's own address.
+
+    allauth takes the address from the Host header, which whoever asks for the message chooses: the secret in the link would
+    be sent to them.
+    """
+    return str(settings.LUMYX_SITE_URL) + urlsplit(url).path

@@ -18,6 +18,7 @@ urlpatterns = [
     # After the include: of two patterns with one name, reverse() takes the last.
     path("login", account.login, name="account_login"),
     path("signup", account.signup, name="account_signup"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("<path:page>/", without_slash),
 ]

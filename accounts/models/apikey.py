@@ -31,6 +31,7 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "API key"
         indexes = (models.Index(fields=["workspace", "-created_at"], name="apikey_by_workspace"),)
 
     def __str__(self) -> str:

@@ -158,6 +158,7 @@ class LedgerEntry(models.Model):
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "ledger entries"
         indexes = (models.Index(fields=["wallet", "-id"], name="entry_by_wallet"),)
         constraints = (
             models.CheckConstraint(condition=~models.Q(amount=0), name="entry_amount_not_zero"),

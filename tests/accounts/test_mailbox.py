@@ -54,7 +54,7 @@ def test_the_pages_list_and_show_messages_and_are_not_stored(folder: Path, clien
     listed = client.get("/dev/mail")
     assert f'href="/dev/mail/{name}"' in listed.text
     shown = client.get(f"/dev/mail/{name}")
-    assert '<a href="http://testserver/confirm">' in shown.text
+    assert '<a class="break" href="http://testserver/confirm">' in shown.text
     assert "<script>alert" not in shown.text
     assert "<b>Hello" not in shown.text + listed.text
     assert "no-store" in shown["Cache-Control"]

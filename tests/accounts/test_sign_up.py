@@ -58,6 +58,32 @@ def test_the_dashboard_asks_for_proof_and_sends_the_link_again(client: Client) -
     assert len(mail.outbox) == 2
 
 
+@pytest.mark.parametrize("path", ["/signup", "/accounts/password/reset/"])
+def test_links_in_messages_lead_here_whatever_host_was_pretended(client: Client, path: str) -> None:
+    if path != "/signup":
+        make_user("dana@example.com")
+    client.post(path, {"email": "dana@example.com", "password1": PASSWORD}, headers={"host": "evil.example"})
+    text = mail.outbox[-1].subject + str(mail.outbox[-1].body)
+    assert "http://testserver/accounts/" in text
+    assert "evil.example" not in text
+
+
+def test_messages_are_in_our_own_words(client: Client) -> None:
+    sign_up(client)
+    assert mail.outbox[-1].subject == "Confirm your e-mail address"
+    assert "free models are open" in str(mail.outbox[-1].body)
+
+
+def test_a_changed_password_is_told_by_mail_with_what_to_do(client: Client) -> None:
+    client.force_login(make_user("dana@example.com"))
+    new = "another long password"
+    client.post("/accounts/password/change/", {"oldpassword": PASSWORD, "password1": new, "password2": new})
+    assert mail.outbox[-1].subject == "Your password was changed"
+    body = str(mail.outbox[-1].body)
+    assert "http://testserver/accounts/password/reset/" in body
+    assert "127.0.0.1" in body
+
+
 def test_following_the_link_proves_the_address_and_only_by_post(client: Client) -> None:
     sign_up(client)
     client.get(link_in_last_mail())

@@ -81,6 +81,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "dev/mail": ("hidden", "method"),
     "dev/mail/<str:name>": ("hidden", "method"),
     # the admin: no role in a workspace opens it, and being staff opens the empty front page alone
+    "admin": ("moved", "moved"),
     "admin/": ADMIN_PAGE,
     "admin/login/": ("ok ok ok ok ok ok ok moved", "form"),
     "admin/logout/": ("moved moved moved moved moved moved moved method", "moved"),
