@@ -11,7 +11,7 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 from pytest_django.live_server_helper import LiveServer
 
-#: Where Debian, Ubuntu and Fedora put it; CHROMIUM names another.
+#: Where Debian, Ubuntu and Fedora put it; LUMYX_CHROMIUM names another.
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Playwright's sync API runs an event loop in this thread, beside which Django would refuse to query.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -25,9 +25,9 @@ OpenPage = Callable[..., Page]
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Use the system's Chromium, and keep it off the network."""
-    chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    chromium = os.environ.get("LUMYX_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if chromium is None:
-        pytest.fail("No Chromium was found. Install it (apt-get install chromium), or set CHROMIUM to its path.")
+        pytest.fail("No Chromium was found. Install it (apt-get install chromium), or set LUMYX_CHROMIUM to its path.")
     quiet = [
         "--no-sandbox",
         "--disable-gpu",
