@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import uvloop
 
 from bench import accounting
@@ -88,6 +89,15 @@ def usage_between(before: Reading, after: Reading) -> Usage:
     )
 
 
+def commits(parts: Installation) -> int:
+    """Return how many transactions the database has committed so far (told with a second's delay)."""
+    with psycopg.connect(parts.environment["DATABASE_URL"], autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def percentile(values: list[float], share: float) -> float:
     """Return the value below which ``share`` of the values lie. Raises LoadError when there are none."""
     if not values:
@@ -139,9 +149,11 @@ class Bench:
 
     def measure_saturation(self) -> Figures:
         """Whole answers on 32 connections, as fast as the gateway gives them."""
+        before = commits(self.installation)
         outcome, usage = self._metered(lambda: self.saturate(self.durations.saturation))
         count = outcome.answered
         return {
+            "saturation.transactions": (commits(self.installation) - before) / count,
             "saturation.requests_per_second": count / outcome.seconds,
             "saturation.gateway_cpu_ms": usage.gateway / count * 1e3,
             "saturation.capacity": count / usage.gateway,

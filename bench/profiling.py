@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 SAMPLES_PER_SECOND = 250
+_FILE = re.compile(r"\(([^()]+)\)$")
 _LINE = re.compile(r":\d+\)$")
 
 
@@ -24,8 +25,17 @@ def record(pid: int, *, seconds: float, output: Path) -> subprocess.Popen[bytes]
     )
 
 
+def _package_of(frame: str) -> str:
+    """Return whose code a frame is: a package's name, or a folder of ours."""
+    found = _FILE.search(frame)
+    path = found[1] if found else "interpreter"
+    parts = path.split("/")
+    return "/".join(parts[:2]) if parts[0] == "gateway" and len(parts) > 2 else parts[0]
+
+
 def summarize(folded: str, *, top: int = 20) -> str:
-    """Return two tables from folded stacks: functions by their own share of the samples, and by share with what they call."""
+    """Return tables from folded stacks: packages and functions by their own share, and functions with what they call."""
+    packages: collections.Counter[str] = collections.Counter()
     alone: collections.Counter[str] = collections.Counter()
     with_callees: collections.Counter[str] = collections.Counter()
     total = 0
@@ -34,12 +44,18 @@ def summarize(folded: str, *, top: int = 20) -> str:
         frames = [_LINE.sub(")", frame) for frame in stack.split(";")]
         samples = int(count)
         total += samples
+        packages[_package_of(frames[-1])] += samples
         alone[frames[-1]] += samples
         with_callees.update(dict.fromkeys(frames, samples))
     if not total:
         return "py-spy took no samples."
     lines = []
-    for title, counter in (("on its own", alone), ("with what it calls", with_callees)):
+    tables = (
+        ("packages on their own", packages),
+        ("functions on their own", alone),
+        ("functions with what they call", with_callees),
+    )
+    for title, counter in tables:
         lines += ["", f"share of the time, {title}:"]
         lines += [f"{samples / total:7.1%}  {name}" for name, samples in counter.most_common(top)]
     return "\n".join(lines).lstrip("\n")

@@ -51,6 +51,7 @@ COLUMNS = (
     Column("saturation.capacity", "requests per CPU second of the gateway", "{:,.0f}"),
     Column("saturation.gateway_busy", "share of its core that the gateway used", "{:.0%}"),
     Column("saturation.postgres_cpu_ms", "PostgreSQL CPU per request, ms", "{:.3f}"),
+    Column("saturation.transactions", "transactions per request (2 without group commit)", "{:.2f}"),
     Column("saturation.valkey_cpu_ms", "Valkey CPU per request, ms", "{:.3f}"),
     Column("saturation.stores_cpu_ms", "PostgreSQL + Valkey CPU per request, ms", "{:.3f}", "0.15", "0.05"),
     Column("saturation.p50_ms", "latency p50 at saturation, ms"),

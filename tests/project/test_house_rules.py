@@ -6,13 +6,12 @@ from pathlib import Path
 
 from tests.project.sources import is_migration, name_of, python_files, repository_files, tree_of
 
-MODULE_LINES, TEST_MODULE_LINES, FUNCTION_LINES = 300, 420, 50
+MODULE_LINES, TEST_MODULE_LINES, FUNCTION_LINES = 300, 500, 50
 #: Modules and functions that may be longer, each with its reason.
 LONG_MODULES = {
     "lumyx/devservices.py": "two small servers of one shape; apart, each would need the other's ground rules",
     "lumyx/supervisor.py": "one process's life from start to end, told in order",
     "gateway/protocols/openai_answer.py": "the whole relay of one protocol's answers: byte scans that share their marks",
-    "tests/gateway/protocols/test_openai_answer.py": "recordings of streams, written out",
 }
 LONG_FUNCTIONS = {
     "tests/gateway/protocols/test_openai_answer.py:test_a_folded_stream_is_the_answer_it_stands_for": "a recorded stream",

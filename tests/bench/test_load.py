@@ -1,0 +1,125 @@
+"""The load generator against the mock upstream: what it counts, and that a wrong answer is never a right one."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bench import upstream
+from bench.load import LoadError, Outcome, Target, make_requests, pace, saturate
+from bench.measure import percentile, run_load
+
+
+@asynccontextmanager
+async def serving(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[int]:
+    """Serve a protocol on a free port."""
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def _target(port: int, model: str = "bench-json", *, stream: bool = False) -> Target:
+    return Target(port, "/v1/chat/completions", model, key="lx-test", stream=stream)
+
+
+def test_each_request_has_a_body_of_its_own_and_one_kilobyte() -> None:
+    requests = make_requests(_target(1), start=5)
+    (first_nonce, first), (second_nonce, second) = next(requests), next(requests)
+    assert (first_nonce, second_nonce) == (b"000000000005", b"000000000006")
+    head, body = first.split(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert b"authorization: Bearer lx-test" in head
+    assert 1000 <= len(body) <= 1200
+    assert b"nonce-000000000005" in json.loads(body)["messages"][0]["content"].encode()
+    assert first != second
+
+
+async def test_the_mock_answers_one_kilobyte_with_the_nonce_and_usage() -> None:
+    answer = upstream.whole_answer(b"000000000007")
+    body = answer.split(b"\r\n\r\n")[1]
+    assert 1000 <= len(body) <= 1200
+    parsed = json.loads(body)
+    assert "nonce-000000000007" in parsed["choices"][0]["message"]["content"]
+    assert parsed["usage"]["total_tokens"] == upstream.PROMPT_TOKENS + upstream.COMPLETION_TOKENS
+
+
+async def test_saturation_counts_right_answers_on_every_connection() -> None:
+    async with serving(upstream.UpstreamProtocol) as port:
+        outcome = await saturate(_target(port), connections=4, seconds=0.2)
+    assert outcome.answered > 4
+    assert outcome.failed == 0
+    assert outcome.seconds >= 0.2
+
+
+async def test_a_fixed_rate_sends_as_many_as_are_due_and_counts_the_warm_up_apart() -> None:
+    async with serving(upstream.UpstreamProtocol) as port:
+        outcome = await pace(_target(port), rate=100, seconds=0.3, connections=2)
+    assert outcome.answered == 30
+    assert outcome.warm_ups == 2
+    assert outcome.failed == 0
+
+
+async def test_a_paced_stream_tells_how_long_each_chunk_was_on_its_way() -> None:
+    async with serving(upstream.UpstreamProtocol) as port:
+        outcome = await saturate(_target(port, "bench-stream-10-100", stream=True), connections=1, seconds=0.01)
+    assert outcome.answered == 1
+    assert len(outcome.first_bytes) == 1
+    assert len(outcome.transits) == 9
+    assert all(0 <= transit < 1 for transit in outcome.transits)
+
+
+async def test_a_burst_is_counted_once_its_end_mark_has_come() -> None:
+    async with serving(upstream.UpstreamProtocol) as port:
+        outcome = await saturate(_target(port, "bench-stream-200-0", stream=True), connections=2, seconds=0.05)
+    assert outcome.answered >= 2
+    assert outcome.failed == 0
+
+
+class Liar(upstream.UpstreamProtocol):
+    """An upstream that answers with somebody else's answer."""
+
+    def answer(self, body: bytes) -> None:
+        """Send the answer to another question."""
+        self.transport.write(upstream.whole_answer(b"999999999999"))
+
+
+class Leaver(upstream.UpstreamProtocol):
+    """An upstream that goes away instead of answering."""
+
+    def answer(self, body: bytes) -> None:
+        """Close the connection."""
+        self.transport.close()
+
+
+@pytest.mark.parametrize("protocol", [Liar, Leaver])
+async def test_an_answer_to_another_question_or_none_is_a_failure(protocol: type[upstream.UpstreamProtocol]) -> None:
+    async with serving(protocol) as port:
+        outcome = await saturate(_target(port), connections=1, seconds=0.05)
+    assert outcome.answered == 0
+    assert outcome.failed >= 1
+    assert outcome.first_failure
+
+
+async def test_a_server_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(LoadError, match="nothing accepts connections"):
+        await saturate(_target(9), connections=1, seconds=0.1)
+
+
+def test_a_run_with_wrong_answers_gives_no_figures() -> None:
+    async def load() -> Outcome:
+        async with serving(Liar) as port:
+            return await saturate(_target(port), connections=1, seconds=0.05)
+
+    with pytest.raises(LoadError, match="answers were wrong"):
+        run_load(load())
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(number) for number in range(1, 101)]
+    assert percentile(values, 0.5) == 51
+    assert percentile(values, 0.99) == 100
+    assert percentile([7.0], 0.99) == 7
+    with pytest.raises(LoadError, match="no request was answered"):
+        percentile([], 0.5)
