@@ -6,6 +6,7 @@ from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.services.users import deactivate_user
 from tests.factories import PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +97,14 @@ def test_somebody_shut_out_cannot_sign_in(client: Client) -> None:
     user.save()
     sign_in(client)
     assert "_auth_user_id" not in client.session
+
+
+def test_shutting_somebody_out_ends_the_session_they_have(client: Client) -> None:
+    user = make_user("dana@example.com")
+    sign_in(client)
+    assert client.get("/accounts/email/").status_code == 200
+    deactivate_user(user)
+    assert client.get("/accounts/email/")["Location"].startswith("/login")
 
 
 def test_asking_for_a_new_password_looks_the_same_for_known_and_unknown_addresses(client: Client) -> None:
