@@ -45,7 +45,7 @@ def filters_from(params: QueryDict) -> Filters:
 def listed_models() -> list[ModelInfo]:
     """Return what the catalog shows: every model that has a route; sandbox models only where the installation opens them."""
     shows_sandbox = settings.LUMYX_SANDBOX == "open"
-    models = load_snapshot().models.values()
+    models = load_snapshot(with_credentials=False).models.values()
     return [model for model in models if model.routes and (shows_sandbox or not model.is_sandbox)]
 
 

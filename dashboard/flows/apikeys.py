@@ -35,7 +35,7 @@ def models_not_in_catalog(model_ids: Sequence[str]) -> list[str]:
     """Return those ids that the catalog does not have now: a key may list a model before it is there, or misspell one."""
     if not model_ids:
         return []
-    known = load_snapshot().models
+    known = load_snapshot(with_credentials=False).models
     return [model_id for model_id in model_ids if model_id not in known]
 
 

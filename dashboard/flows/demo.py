@@ -130,7 +130,7 @@ def _apply_catalogs(applied: Mapping[str, str], *, environ: Mapping[str, str]) -
     if local:
         catalogs["ollama"] = local
         notes.append(f"Ollama answers at {OLLAMA}: its models ollama/… are in the catalog, free.")
-    known = {model.public_id for model in load_snapshot().models.values()}
+    known = {model.public_id for model in load_snapshot(with_credentials=False).models.values()}
     digests = {}
     for name, data in catalogs.items():
         digests[name] = hashlib.sha256(json.dumps([data, environ.get("OPENAI_API_KEY")]).encode()).hexdigest()

@@ -32,7 +32,7 @@ def credential_of(upstream: Upstream) -> str:
     )
 
 
-def upstream_info(upstream: Upstream) -> UpstreamInfo:
+def upstream_info(upstream: Upstream, *, with_credential: bool = True) -> UpstreamInfo:
     """Return an upstream as adapters need it, its credential decrypted. Raises SecretError."""
     return UpstreamInfo(
         id=upstream.pk,
@@ -40,7 +40,7 @@ def upstream_info(upstream: Upstream) -> UpstreamInfo:
         provider=upstream.provider,
         protocol=upstream.protocol,
         base_url=upstream.base_url,
-        credential=credential_of(upstream),
+        credential=credential_of(upstream) if with_credential else "",
         allow_private_network=upstream.allow_private_network,
         connect_timeout=upstream.connect_timeout,
         first_byte_timeout=upstream.first_byte_timeout,
@@ -60,12 +60,13 @@ def current_prices() -> dict[int, Price]:
     return {price.model_id: price for price in newest}
 
 
-def load_snapshot() -> CatalogSnapshot:
+def load_snapshot(*, with_credentials: bool = True) -> CatalogSnapshot:
     """Return every enabled model with its current price and its enabled routes, in order of priority.
 
-    A model without a route is there, with none: a call of it is an outage, not an unknown model.
+    A model without a route is there, with none: a call of it is an outage, not an unknown model. Pages that only list models
+    leave the credentials closed (``with_credentials=False``).
     """
-    upstreams = _enabled_upstreams()
+    upstreams = _enabled_upstreams(with_credentials=with_credentials)
     routes: dict[int, list[RouteInfo]] = defaultdict(list)
     for route in Route.objects.filter(is_enabled=True).order_by("priority", "-weight", "id"):
         if upstream := upstreams.get(route.upstream_id):
@@ -81,11 +82,11 @@ def load_snapshot() -> CatalogSnapshot:
     return CatalogSnapshot(models=models)
 
 
-def _enabled_upstreams() -> dict[int, UpstreamInfo]:
+def _enabled_upstreams(*, with_credentials: bool) -> dict[int, UpstreamInfo]:
     found: dict[int, UpstreamInfo] = {}
     for upstream in Upstream.objects.filter(is_enabled=True):
         try:
-            found[upstream.pk] = upstream_info(upstream)
+            found[upstream.pk] = upstream_info(upstream, with_credential=with_credentials)
         except SecretError:
             logger.error(
                 "The upstream %s is left out of the catalog: its credential does not open with this "

@@ -55,7 +55,6 @@ LUMYX_SITE_URL = env.text("LUMYX_SITE_URL", f"http://127.0.0.1:{_run.get('port',
     "/"
 )
 LUMYX_SANDBOX = "open"
-LUMYX_ALLOW_PRIVATE_UPSTREAMS = True
 
 MAILERS = {
     "default": {

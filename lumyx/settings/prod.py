@@ -22,7 +22,6 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://") if REDIS_URL
 LUMYX_SITE_URL = env.url("LUMYX_SITE_URL", schemes=("https", "http")).rstrip("/")
 LUMYX_DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 10, high=600)
 LUMYX_GRACE_SECONDS = env.integer("GRACE_SECONDS", 120, low=1, high=3600)
-LUMYX_ALLOW_PRIVATE_UPSTREAMS = False
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 
 LUMYX_EMAIL_VERIFICATION = env.flag("LUMYX_EMAIL_VERIFICATION", default=True)

@@ -29,7 +29,6 @@ CELERY_BROKER_URL = "memory://"
 CELERY_TASK_ALWAYS_EAGER = True
 LUMYX_SITE_URL = "http://testserver"
 LUMYX_SANDBOX = "open"
-LUMYX_ALLOW_PRIVATE_UPSTREAMS = True
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
