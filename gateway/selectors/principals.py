@@ -1,8 +1,7 @@
 """Who is calling: the key's row (accounts) with the workspace's entitlements (billing) as one immutable value."""
 
-from billing.selectors.tiers import entitlements_of
-
 from accounts.selectors.principals import principal_row
+from billing.selectors.tiers import entitlements_of
 from gateway.types import Principal
 
 
