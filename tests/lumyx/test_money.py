@@ -26,13 +26,22 @@ def test_the_text_is_plain_and_has_no_trailing_zeros(nano: int) -> None:
 
 @pytest.mark.parametrize(
     ("usd", "nano"),
-    [("1", 10**9), ("0.000000001", 1), ("-0.5", -500_000_000), (Decimal("12.34"), 12_340_000_000), (3, 3 * 10**9), ("1e-9", 1)],
+    [
+        ("1", 10**9),
+        ("0.000000001", 1),
+        ("-0.5", -500_000_000),
+        (Decimal("12.34"), 12_340_000_000),
+        (3, 3 * 10**9),
+        ("1e-9", 1),
+    ],
 )
 def test_dollars_become_exact_nano_usd(usd: str | int | Decimal, nano: int) -> None:
     assert usd_to_nano(usd) == nano
 
 
-@pytest.mark.parametrize("usd", ["", "ten", "1.0000000001", "1e-10", "NaN", "Infinity", "-Infinity", "9300000000", "1,5"])
+@pytest.mark.parametrize(
+    "usd", ["", "ten", "1.0000000001", "1e-10", "NaN", "Infinity", "-Infinity", "9300000000", "1,5"]
+)
 def test_what_cannot_be_stored_exactly_is_refused(usd: str) -> None:
     with pytest.raises(MoneyError):
         usd_to_nano(usd)
