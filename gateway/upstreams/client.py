@@ -1,93 +1,77 @@
 """The one HTTP client that speaks to providers: pools, time limits, size limits, and addresses checked at connect.
 
 It follows no redirect, keeps no cookie, reads no proxy from the environment and asks for no compression. A connection goes
-back to the pool only when its answer has been read to the end; one of a cancelled or failed call is dropped, because what
+back to the pool only when its answer has come in to the end; one of a cancelled or failed call is dropped, because what
 is left on it would be the start of somebody else's answer.
 """
 
 import asyncio
 import logging
 import socket
-from contextvars import ContextVar
+import ssl
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
+from typing import Self
+from urllib.parse import quote, urlsplit
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.types import UpstreamInfo
 from gateway.upstreams.addresses import ForbiddenAddressError, check_base_url, host_is_private
+from gateway.upstreams.http1 import Answer, Connection
 
 log = logging.getLogger(__name__)
 
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_ERROR_BODY = 16 * 1024
+#: Seconds that a free connection is kept. Servers commonly close theirs after 60 or more.
 KEEP_ALIVE = 30.0
-DNS_CACHE = 30
-CONNECTIONS_PER_HOST = 0
+#: Seconds that the addresses of a name are remembered; they are checked whenever they are used.
+DNS_CACHE = 30.0
+#: Free connections kept for one upstream.
+MAX_FREE = 512
 #: An answer that is complete but for the end of its HTTP body gets this long to end, so that its connection can be kept.
 DRAIN_TIMEOUT = 1.0
-READ_BUFFER = 256 * 1024
-
-#: Set to True in the context of a call when a connection is opened for it: a call that failed on a used one may be repeated.
-_opened: ContextVar[list[bool]] = ContextVar("opened")
 
 
-class PrivateAddressError(OSError):
-    """A name resolved to an address that the operator has not allowed."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where connections lead. Those that may lead inside our network are kept apart from those that may not."""
 
-
-class _PublicResolver(AbstractResolver):
-    """Resolves names and refuses those that lead inside. The connector connects to what this returns: no second look-up."""
-
-    def __init__(self) -> None:
-        self._inner = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if any(host_is_private(result["host"]) for result in found):
-            raise PrivateAddressError("the name resolves to a private address")
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-class _Body(aiohttp.BytesPayload):
-    """A request body of any size in one write. The base class warns above 1 MiB, and our bodies hold images."""
-
-    def __init__(self, value: bytes) -> None:
-        super(aiohttp.BytesPayload, self).__init__(value, content_type="application/json")
-        self._size = len(value)
+    host: str
+    port: int
+    is_tls: bool
+    allow_private: bool
 
 
 class UpstreamClient:
     """The connections of one process to all upstreams. ``open`` and ``close`` belong to the server's lifespan."""
 
-    def __init__(self, *, ssl_context: Any = True) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._ssl = ssl_context
-        self._public: aiohttp.ClientSession | None = None
-        self._private: aiohttp.ClientSession | None = None
-        self._drains: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._free: dict[Target, list[Connection]] = {}
+        self._all: dict[Connection, Target] = {}
+        self._addresses: dict[tuple[str, int], tuple[float, list[str]]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def open(self) -> Self:
-        """Open the pools. Call it inside the running loop."""
-        self._public = self._session(allow_private=False)
-        self._private = self._session(allow_private=True)
+        """Make ready to call. Call it inside the running loop."""
+        if self._ssl is None:
+            self._ssl = ssl.create_default_context()
+        self._is_open = True
         return self
 
     async def close(self) -> None:
-        """Close every connection; calls that still run fail."""
-        for task in self._drains:
-            task.cancel()
-        for session in (self._public, self._private):
-            if session is not None:
-                await session.close()
-        self._public = self._private = None
+        """Drop every connection; calls that still run fail."""
+        self._is_open = False
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for connection in list(self._all):
+            connection.fail(UpstreamFailure(FailureKind.CUT, "the gateway is stopping"))
+        # Transports close in the loop's next turns.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -95,180 +79,183 @@ class UpstreamClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(self, upstream: UpstreamInfo, path: str, body: bytes, *, accept: str) -> aiohttp.ClientResponse:
-        """Send ``body`` and return the response when its headers are there. Raises UpstreamFailure.
+    async def post(self, upstream: UpstreamInfo, path: str, body: bytes, *, accept: str) -> Answer:
+        """Send ``body`` and return the answer when its status and headers are there. Raises UpstreamFailure."""
+        target, head = _address_and_head(
+            "POST", upstream.base_url, path, upstream.credential, accept, upstream.allow_private_network
+        )
+        return await self._call(upstream, target, head + b"Content-Length: %d\r\n\r\n" % len(body), body)
 
-        A used connection that the upstream had closed in the meantime fails before any byte of an answer: then, and only
-        then, the call is repeated once on a new one.
-        """
-        session = self._private if upstream.allow_private_network else self._public
-        if session is None:
-            raise RuntimeError("UpstreamClient.open() has not been awaited")
-        headers = _headers_of(upstream.credential, accept)
-        timeout = _timeout_of(upstream.connect_timeout, upstream.first_byte_timeout, upstream.total_timeout)
-        opened = [False]
-        _opened.set(opened)
-        try:
-            url = _checked_url(upstream.base_url, path, upstream.allow_private_network)
-            try:
-                response = await session.post(
-                    url, data=_Body(body), headers=headers, timeout=timeout, allow_redirects=False
-                )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if opened[0] or not _is_stale(error):
-                    raise
-                log.debug("a kept connection to %s was stale; trying a new one", upstream.name)
-                response = await session.post(
-                    url, data=_Body(body), headers=headers, timeout=timeout, allow_redirects=False
-                )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise failure_of(error, upstream, answered=False) from None
-        connection = response.connection
-        if connection is not None and connection.protocol is not None:
-            # The connection is still ours, so more is to come: from here on the time limit between reads is the idle one.
-            connection.protocol.read_timeout = upstream.idle_timeout
-            connection.protocol.start_timeout()
-        return response
+    async def get(self, upstream: UpstreamInfo, path: str) -> Answer:
+        """Ask for ``path`` and return the answer when its status and headers are there. Raises UpstreamFailure."""
+        target, head = _address_and_head(
+            "GET", upstream.base_url, path, upstream.credential, "application/json", upstream.allow_private_network
+        )
+        return await self._call(upstream, target, head + b"\r\n", b"")
 
-    async def get(self, upstream: UpstreamInfo, path: str) -> aiohttp.ClientResponse:
-        """Ask for ``path`` and return the response when its headers are there. Raises UpstreamFailure."""
-        session = self._private if upstream.allow_private_network else self._public
-        if session is None:
-            raise RuntimeError("UpstreamClient.open() has not been awaited")
-        try:
-            return await session.get(
-                _checked_url(upstream.base_url, path, upstream.allow_private_network),
-                headers=_headers_of(upstream.credential, "application/json"),
-                timeout=_timeout_of(upstream.connect_timeout, upstream.first_byte_timeout, upstream.total_timeout),
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise failure_of(error, upstream, answered=False) from None
-
-    async def read(
-        self, response: aiohttp.ClientResponse, upstream: UpstreamInfo, *, at_most: int = MAX_ANSWER
-    ) -> bytes:
+    async def read(self, answer: Answer, *, at_most: int = MAX_ANSWER) -> bytes:
         """Return the whole body. Raises UpstreamFailure for a cut, a time-out, or a body above the cap."""
         chunks, size = [], 0
-        try:
-            while True:
-                data = await response.content.readany()
-                if not data:
-                    break
-                chunks.append(data)
-                size += len(data)
-                if size > at_most:
-                    response.close()
-                    raise UpstreamFailure(FailureKind.INVALID, f"its answer is larger than {at_most} bytes")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            response.close()
-            raise failure_of(error, upstream, answered=True) from None
+        while data := await answer.readany():
+            chunks.append(data)
+            size += len(data)
+            if size > at_most:
+                answer.close()
+                raise UpstreamFailure(FailureKind.INVALID, f"its answer is larger than {at_most} bytes")
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def finish(self, response: aiohttp.ClientResponse) -> None:
-        """Let a response go whose content is complete: keep its connection if the HTTP body ends in time, else drop it."""
-        if response.content.at_eof():
-            response.release()
+    def finish(self, answer: Answer) -> None:
+        """Let an answer go whose content is complete: keep its connection if the HTTP body ends in time, else drop it."""
+        answer.finish_within(DRAIN_TIMEOUT)
+
+    async def _call(self, upstream: UpstreamInfo, target: Target, head: bytes, body: bytes) -> Answer:
+        """Send a request on a kept connection or a new one.
+
+        A kept connection that the upstream had closed in the meantime fails before any byte of an answer: then, and only
+        then, the call is repeated once on a new one.
+        """
+        if not self._is_open:
+            raise RuntimeError("UpstreamClient.open() has not been awaited")
+        deadline = asyncio.get_running_loop().time() + upstream.total_timeout
+        connection = self._take(target) or await self._connect(target, upstream.connect_timeout)
+        try:
+            return await self._ask(connection, upstream, head, body, deadline)
+        except UpstreamFailure as failure:
+            if connection.calls == 0 or connection.answered or failure.kind is not FailureKind.CONNECT:
+                raise
+        log.debug("a kept connection to %s was stale; trying a new one", upstream.name)
+        connection = await self._connect(target, upstream.connect_timeout)
+        return await self._ask(connection, upstream, head, body, deadline)
+
+    async def _ask(
+        self, connection: Connection, upstream: UpstreamInfo, head: bytes, body: bytes, deadline: float
+    ) -> Answer:
+        answer = connection.ask(
+            head, body, first_byte=upstream.first_byte_timeout, idle=upstream.idle_timeout, deadline=deadline
+        )
+        try:
+            await answer.head()
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    # --- the pool -----------------------------------------------------------------------------------------------------
+
+    def _take(self, target: Target) -> Connection | None:
+        """Return the connection that became free last, so that the others age and are closed."""
+        free = self._free.get(target)
+        while free:
+            connection = free.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    def _put(self, connection: Connection) -> None:
+        free = self._free.setdefault(self._all[connection], [])
+        if not self._is_open or len(free) >= MAX_FREE:
+            connection.fail(UpstreamFailure(FailureKind.CUT, "not needed"))
             return
-        task = asyncio.get_running_loop().create_task(_drain(response))
-        self._drains.add(task)
-        task.add_done_callback(self._drains.discard)
+        loop = asyncio.get_running_loop()
+        connection.free_since = loop.time()
+        free.append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(KEEP_ALIVE, self._close_old)
 
-    def _session(self, *, allow_private: bool) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            resolver=None if allow_private else _PublicResolver(),
-            socket_factory=_open_any_socket if allow_private else _open_public_socket,
-            limit=0,
-            limit_per_host=CONNECTIONS_PER_HOST,
-            ttl_dns_cache=DNS_CACHE,
-            keepalive_timeout=KEEP_ALIVE,
-            ssl=self._ssl,
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            auto_decompress=False,
-            read_bufsize=READ_BUFFER,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        )
+    def _forget(self, connection: Connection) -> None:
+        target = self._all.pop(connection, None)
+        free = self._free.get(target) if target is not None else None
+        if free and connection in free:
+            free.remove(connection)
+
+    def _close_old(self) -> None:
+        loop = asyncio.get_running_loop()
+        limit = loop.time() - KEEP_ALIVE
+        oldest = loop.time()
+        for target, free in list(self._free.items()):
+            for connection in [one for one in free if one.free_since <= limit]:
+                free.remove(connection)
+                connection.fail(UpstreamFailure(FailureKind.CUT, "not needed"))
+            if free:
+                oldest = min(oldest, free[0].free_since)
+            else:
+                del self._free[target]
+        self._sweep = loop.call_at(oldest + KEEP_ALIVE, self._close_old) if self._free else None
+
+    # --- connecting ---------------------------------------------------------------------------------------------------
+
+    async def _connect(self, target: Target, limit: float) -> Connection:
+        """Return a new connection. Raises UpstreamFailure within ``limit`` seconds."""
+        try:
+            async with asyncio.timeout(limit):
+                addresses = await self._resolve(target)
+                return await self._connect_to_any(target, addresses, limit)
+        except TimeoutError:
+            raise UpstreamFailure(FailureKind.TIMEOUT, f"no connection within {limit} s") from None
+        except (OSError, ssl.SSLError, UnicodeError) as error:
+            raise UpstreamFailure(FailureKind.CONNECT, f"{type(error).__name__}: {error}") from None
+
+    async def _connect_to_any(self, target: Target, addresses: list[str], limit: float) -> Connection:
+        """Try the addresses in turn; one that does not answer may take its share of the time only."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limit
+        for position, address in enumerate(addresses):
+            share = (until - loop.time()) / (len(addresses) - position)
+            try:
+                async with asyncio.timeout(share):
+                    # The address itself, not the name: nothing is looked up again after the check.
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(on_free=self._put, on_lost=self._forget),
+                        address,
+                        target.port,
+                        ssl=self._ssl if target.is_tls else None,
+                        server_hostname=target.host if target.is_tls else None,
+                    )
+            except (OSError, TimeoutError):
+                if position == len(addresses) - 1:
+                    raise
+            else:
+                self._all[connection] = target
+                return connection
+        raise OSError("the name has no address")
+
+    async def _resolve(self, target: Target) -> list[str]:
+        """Return the addresses of the target's host, all of which it may have. Raises UpstreamFailure and OSError."""
+        loop = asyncio.get_running_loop()
+        key = (target.host, target.port)
+        expires, addresses = self._addresses.get(key, (0.0, []))
+        if loop.time() >= expires:
+            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+            self._addresses[key] = (loop.time() + DNS_CACHE, addresses)
+        if not target.allow_private and any(host_is_private(address) for address in addresses):
+            raise UpstreamFailure(FailureKind.PRIVATE_ADDRESS, "its name leads to a private address")
+        return addresses
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+@lru_cache(maxsize=1024)
+def _address_and_head(
+    method: str, base_url: str, path: str, credential: str, accept: str, allow_private: bool
+) -> tuple[Target, bytes]:
+    """Return where a call goes, and its request line and headers but for the length. Raises UpstreamFailure."""
     try:
-        async with asyncio.timeout(DRAIN_TIMEOUT):
-            while await response.content.readany():
-                pass
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        response.close()
-    except asyncio.CancelledError:
-        response.close()
-        raise
-
-
-def failure_of(error: Exception, upstream: UpstreamInfo, *, answered: bool) -> UpstreamFailure:
-    """Return the failure that an error of the HTTP client amounts to. ``answered``: the response's headers had come.
-
-    Raise it ``from None``: the client's own exceptions carry the request's headers, and with them the credential.
-    """
-    detail = f"{type(error).__name__}: {error}"[:500]
-    if upstream.credential:
-        detail = detail.replace(upstream.credential, "***")
-    cause = getattr(error, "os_error", None)
-    if isinstance(error, PrivateAddressError | ForbiddenAddressError) or isinstance(cause, PrivateAddressError):
-        return UpstreamFailure(FailureKind.PRIVATE_ADDRESS, detail)
-    if isinstance(error, TimeoutError):
-        return UpstreamFailure(FailureKind.TIMEOUT, detail)
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
-        return UpstreamFailure(FailureKind.INVALID, detail)
-    return UpstreamFailure(FailureKind.CUT if answered else FailureKind.CONNECT, detail)
-
-
-def _is_stale(error: Exception) -> bool:
-    """Whether the connection ended before a byte of an answer had come."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        # With a part of the headers read, the message is what was read of them.
-        return isinstance(error.message, str) and not isinstance(error, aiohttp.ServerTimeoutError)
-    return not isinstance(error, aiohttp.ClientConnectorError)
-
-
-def _open_any_socket(info: tuple[Any, ...]) -> socket.socket:
-    _note_open()
-    return socket.socket(info[0], info[1], info[2])
-
-
-def _open_public_socket(info: tuple[Any, ...]) -> socket.socket:
-    # The last gate before the network, for host names and literal addresses alike.
-    if host_is_private(str(info[4][0])):
-        raise PrivateAddressError("the address is private")
-    return _open_any_socket(info)
-
-
-def _note_open() -> None:
-    opened = _opened.get(None)
-    if opened is not None:
-        opened[0] = True
-
-
-@lru_cache(maxsize=1024)
-def _checked_url(base_url: str, path: str, allow_private: bool) -> URL:
-    check_base_url(base_url, allow_private=allow_private)
-    return URL(base_url.rstrip("/") + path)
-
-
-@lru_cache(maxsize=1024)
-def _headers_of(credential: str, accept: str) -> dict[str, str]:
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": accept,
-        "Accept-Encoding": "identity",
-        "User-Agent": "lumyx",
-    }
-    if credential:
-        headers["Authorization"] = f"Bearer {credential}"
-    return headers
-
-
-@lru_cache(maxsize=1024)
-def _timeout_of(connect: float, first_byte: float, total: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=first_byte)
+        check_base_url(base_url, allow_private=allow_private)
+    except ForbiddenAddressError as error:
+        raise UpstreamFailure(FailureKind.PRIVATE_ADDRESS, str(error)) from None
+    if credential and not (credential.isascii() and credential.isprintable()):
+        raise UpstreamFailure(FailureKind.AUTH, "its credential holds characters that no header may hold")
+    parts = urlsplit(base_url)
+    is_tls = parts.scheme == "https"
+    host = parts.hostname or ""
+    port = parts.port or (443 if is_tls else 80)
+    shown = f"[{host}]" if ":" in host else host
+    lines = [
+        f"{method} {quote(parts.path.rstrip('/') + path, safe='/%:@!$&()*+,;=~')} HTTP/1.1",
+        f"Host: {shown if port == (443 if is_tls else 80) else f'{shown}:{port}'}",
+        *([f"Authorization: Bearer {credential}"] if credential else []),
+        f"Accept: {accept}",
+        "Accept-Encoding: identity",
+        "User-Agent: lumyx",
+        *(["Content-Type: application/json"] if method == "POST" else []),
+    ]
+    return Target(host, port, is_tls, allow_private), "".join(f"{line}\r\n" for line in lines).encode("ascii")

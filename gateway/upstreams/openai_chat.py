@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
@@ -11,7 +10,8 @@ from gateway.protocols.openai_chat import ChatRequest, upstream_body, whole_to_c
 from gateway.protocols.openai_errors import failure_from_error, failure_from_status
 from gateway.protocols.sse import SseParser
 from gateway.types import RouteInfo
-from gateway.upstreams.client import MAX_ERROR_BODY, UpstreamClient, failure_of
+from gateway.upstreams.client import MAX_ERROR_BODY, UpstreamClient
+from gateway.upstreams.http1 import Answer
 from gateway.upstreams.profiles import profile_of
 
 DONE = b"[DONE]"
@@ -31,7 +31,7 @@ class OpenAIChatCall:
         self._profile = profile_of(route.upstream.provider)
         self._stream = request.stream
         self._body = self._body_for(request, route.upstream_model, max_tokens)
-        self._response: aiohttp.ClientResponse | None = None
+        self._answer: Answer | None = None
         self._complete = False
 
     @property
@@ -42,12 +42,12 @@ class OpenAIChatCall:
     async def start(self) -> None:
         """Send the request; return when status and headers are known. Raises UpstreamFailure for any status but 200."""
         accept = "text/event-stream" if self._stream else "application/json"
-        response = await self._client.post(self._upstream, "/chat/completions", self._body, accept=accept)
-        self._response = response
+        answer = await self._client.post(self._upstream, "/chat/completions", self._body, accept=accept)
+        self._answer = answer
         self._body = b""
-        if response.status != 200:
-            raise await self._refusal(response)
-        if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+        if answer.status != 200:
+            raise await self._refusal(answer)
+        if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise UpstreamFailure(FailureKind.INVALID, "its answer is compressed, though we asked for none", status=200)
 
     async def batches(self) -> AsyncIterator[list[bytes]]:
@@ -55,17 +55,13 @@ class OpenAIChatCall:
 
         Raises UpstreamFailure (cut) when the stream ends without it, and (timeout) for silence.
         """
-        response = self._started()
-        if "json" in response.content_type:
+        answer = self._started()
+        if "json" in answer.content_type:
             yield await self._whole_as_stream()
             return
         parser = SseParser()
-        content = response.content
         while True:
-            try:
-                data = await content.readany()
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise failure_of(error, self._upstream, answered=True) from None
+            data = await answer.readany()
             payloads = parser.feed(data) if data else parser.finish()
             if DONE in payloads:
                 self._complete = True
@@ -79,24 +75,24 @@ class OpenAIChatCall:
 
     async def read(self) -> bytes:
         """Return the whole answer's body. Raises UpstreamFailure."""
-        body = await self._client.read(self._started(), self._upstream)
+        body = await self._client.read(self._started())
         self._complete = True
         return body
 
     async def aclose(self) -> None:
         """Let the connection go: kept if the answer was complete, dropped if not. May be called twice."""
-        response, self._response = self._response, None
-        if response is None:
+        answer, self._answer = self._answer, None
+        if answer is None:
             return
         if self._complete:
-            self._client.finish(response)
+            self._client.finish(answer)
         else:
-            response.close()
+            answer.close()
 
-    def _started(self) -> aiohttp.ClientResponse:
-        if self._response is None:
+    def _started(self) -> Answer:
+        if self._answer is None:
             raise RuntimeError("start() has not been awaited, or the call is closed")
-        return self._response
+        return self._answer
 
     def _body_for(self, request: ChatRequest, model: str, max_tokens: int | None) -> bytes:
         profile = self._profile
@@ -124,15 +120,15 @@ class OpenAIChatCall:
             raise UpstreamFailure(FailureKind.INVALID, "its answer is neither a stream nor a completion")
         return whole_to_chunks(answer)
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> UpstreamFailure:
+    async def _refusal(self, answer: Answer) -> UpstreamFailure:
         try:
-            body = await self._client.read(response, self._upstream, at_most=MAX_ERROR_BODY)
+            body = await self._client.read(answer, at_most=MAX_ERROR_BODY)
             self._complete = True
         except UpstreamFailure:
             body = b""
         # Some providers quote the key that they refuse.
         error = _error_in(body.replace(self._upstream.credential.encode() or b"\xff", b"***"))
-        return failure_from_status(response.status, error, retry_after=_seconds(response.headers.get("Retry-After")))
+        return failure_from_status(answer.status, error, retry_after=_seconds(answer.headers.get("retry-after")))
 
 
 def _error_in(body: bytes) -> Any:

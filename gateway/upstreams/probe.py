@@ -66,7 +66,7 @@ async def _list_models(client: UpstreamClient, upstream: UpstreamInfo) -> str:
     response = await client.get(upstream, "/models")
     try:
         limit = _MODEL_LIST_LIMIT if response.status == 200 else MAX_ERROR_BODY
-        body = await client.read(response, upstream, at_most=limit)
+        body = await client.read(response, at_most=limit)
     finally:
         response.close()
     if response.status != 200:

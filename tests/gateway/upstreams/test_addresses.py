@@ -85,6 +85,9 @@ def test_a_url_that_leads_inside_needs_the_operators_permission(url: str) -> Non
         "https://example.com:99999/v1",
         "https://example.com:0/v1",
         "http://[::1/v1",
+        "https://example.com/v1 ",
+        "https://example.com/\r\nX: y",
+        "https://exämple.com/v1",
     ],
 )
 def test_what_is_no_base_url_is_refused_whatever_is_allowed(url: str) -> None:

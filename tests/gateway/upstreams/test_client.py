@@ -6,7 +6,6 @@ import logging
 import socket
 from typing import Any
 
-import aiohttp
 import pytest
 
 from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
@@ -374,21 +373,71 @@ async def test_a_literal_private_address_is_refused_without_a_connection(
 async def test_a_name_that_resolves_inside_is_refused_at_connect(
     fake: FakeUpstream, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def resolve_inside(*_: object, **__: object) -> list[Any]:
-        return [
-            {"hostname": "x", "host": "127.0.0.1", "port": fake.port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-        ]
+    """One private address among public ones is enough: which of them would be tried is not ours to bet on."""
 
-    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve_inside)
+    async def resolve(*_: object, **__: object) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("1.1.1.1", "127.0.0.1")]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     upstream = upstream_at(f"http://rebound.example.com:{fake.port}/v1", allow_private_network=False)
-    failure = await _failure(read_whole(client, upstream))
-    assert (failure.kind, fake.connections) == (FailureKind.PRIVATE_ADDRESS, 0)
+    for _ in range(2):
+        failure = await _failure(read_whole(client, upstream))
+        assert (failure.kind, fake.connections) == (FailureKind.PRIVATE_ADDRESS, 0)
 
 
-async def test_the_socket_itself_refuses_a_private_address() -> None:
-    """The gate behind the resolver's: it holds even if a name were looked up elsewhere."""
-    with pytest.raises(client_module.PrivateAddressError):
-        client_module._open_public_socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80)))
+async def test_the_connection_goes_to_the_address_that_was_checked(
+    fake: FakeUpstream, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is looked up once: a second answer, for the connect, would be the gap for DNS rebinding."""
+    names: list[str] = []
+    real = asyncio.get_running_loop().getaddrinfo
+
+    async def resolve(host: str, port: int, **options: Any) -> list[Any]:
+        names.append(host)
+        return list(await real("127.0.0.1" if host == "up.example.com" else host, port, **options))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    await read_whole(client, upstream_at(f"http://up.example.com:{fake.port}/v1"))
+    assert names.count("up.example.com") == 1
+    assert fake.requests[0].headers["host"] == f"up.example.com:{fake.port}"
+
+
+async def test_a_dead_address_does_not_use_up_the_time_of_the_next(
+    fake: FakeUpstream, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(host: str, *_: object, **__: object) -> list[Any]:
+        addresses = ["192.0.2.1", "127.0.0.1"] if host == "up.example.com" else [host]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, fake.port)) for address in addresses]
+
+    real = asyncio.get_running_loop().create_connection
+
+    async def connect(factory: Any, host: str, *args: Any, **options: Any) -> Any:
+        if host == "192.0.2.1":
+            await asyncio.sleep(60)
+        return await real(factory, host, *args, **options)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    assert await read_whole(client, upstream_at(f"http://up.example.com:{fake.port}/v1", connect_timeout=0.4))
+
+
+async def test_no_connection_in_time_is_a_timeout(client: UpstreamClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    failure = await _failure(read_whole(client, upstream_at("http://127.0.0.1:9/v1", connect_timeout=0.05)))
+    assert failure.kind is FailureKind.TIMEOUT
+
+
+async def test_a_credential_that_would_break_the_headers_is_never_sent(
+    fake: FakeUpstream, client: UpstreamClient
+) -> None:
+    for credential in ("sk-x\r\nX-Evil: 1", "sk-\n", "clé"):
+        failure = await _failure(read_whole(client, upstream_at(fake.base_url, credential=credential)))
+        assert failure.kind is FailureKind.AUTH
+        assert credential not in failure.detail
+    assert fake.connections == 0
 
 
 async def test_a_proxy_in_the_environment_is_not_used(
@@ -397,6 +446,143 @@ async def test_a_proxy_in_the_environment_is_not_used(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert await read_whole(client, upstream_at(fake.base_url))
+
+
+def _raw(*pieces: bytes, stays: bool = True, pause: float = 0.01) -> fakes.Behaviour:
+    async def behave(_seen: fakes.Seen, writer: asyncio.StreamWriter) -> bool:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        return stays
+
+    return behave
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        _raw(OK + b"Content-Length: 2\r\n\r\n{}"),
+        _raw(*[bytes([byte]) for byte in OK + b"Content-Length: 2\r\n\r\n{}"], pause=0),
+        _raw(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;ext=1\r\n}\r\n0\r\nTrailer: x\r\n\r\n"),
+        _raw(OK + b"\r\n{", b"}", stays=False),
+        _raw(OK + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"),
+        _raw(
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\n{}",
+        ),
+        _raw(b"HTTP/1.0 200 OK\r\n\r\n{}", stays=False),
+    ],
+    ids=["length", "byte by byte", "chunked", "to the end", "close", "announced", "http 1.0"],
+)
+async def test_every_framing_of_http_is_read(
+    fake: FakeUpstream, client: UpstreamClient, behaviour: fakes.Behaviour
+) -> None:
+    upstream = upstream_at(fake.base_url)
+    fake.script(behaviour)
+    assert await read_whole(client, upstream) == b"{}"
+    assert await read_whole(client, upstream)  # and the next call is not confused by it
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        _raw(b"SSH-2.0-OpenSSH_9\r\n"),
+        _raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+        _raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}"),
+        _raw(b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}"),
+        _raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+        _raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+        _raw(b"HTTP/1.1 200 OK\r\n" + b"X-Y: z\r\n" * 30_000),
+        _raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 300_000),
+    ],
+    ids=["ssh", "two lengths", "length and chunks", "negative", "bad chunk", "upgrade", "headers", "header"],
+)
+async def test_what_is_not_http_is_invalid(
+    fake: FakeUpstream, client: UpstreamClient, behaviour: fakes.Behaviour
+) -> None:
+    fake.script(behaviour)
+    failure = await _failure(read_whole(client, upstream_at(fake.base_url)))
+    assert failure.kind is FailureKind.INVALID
+    await asyncio.sleep(0.05)
+    assert fake.closed == 1
+
+
+async def test_bytes_after_an_answer_are_nobodys_answer(fake: FakeUpstream, client: UpstreamClient) -> None:
+    """Response splitting: what follows an answer on its connection must not become the next caller's."""
+    answer = OK + b"Content-Length: 2\r\n\r\n{}"
+    stolen = OK + b'Content-Length: 9\r\n\r\n"stolen!"'
+    upstream = upstream_at(fake.base_url)
+    for pieces in ([answer + stolen], [answer, stolen], [answer + stolen[:10], stolen[10:]]):
+        fake.script(_raw(*pieces))
+        assert await read_whole(client, upstream) == b"{}"
+        await asyncio.sleep(0.05)  # what comes after a request has gone out is its answer, whoever sent it
+        assert b"Hello there." in await read_whole(client, upstream)
+        assert b"Hello there." in await read_whole(client, upstream)
+
+
+async def test_an_upstream_that_outruns_its_reader_is_held_back(fake: FakeUpstream, client: UpstreamClient) -> None:
+    sent = 0
+
+    async def flood(_seen: fakes.Seen, writer: asyncio.StreamWriter) -> bool:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 80000000\r\n\r\n")
+        for _ in range(1000):
+            writer.write(b"data: " + b"x" * 79_992 + b"\n\n")
+            await writer.drain()
+            sent += 80_000
+        return True
+
+    fake.script(flood)
+    call = open_upstream(client, route_to(upstream_at(fake.base_url, idle_timeout=0.3)), chat(stream=True))
+    await call.start()
+    await asyncio.sleep(0.5)  # longer than the idle limit: it is us who do not read
+    assert sent < 20_000_000
+    read = 0
+    async for batch in call.batches():
+        read += sum(map(len, batch))
+        if read > 40_000_000:
+            break
+    await call.aclose()
+    assert read > 40_000_000
+
+
+async def test_free_connections_are_closed_when_they_are_old(
+    fake: FakeUpstream, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "KEEP_ALIVE", 0.1)
+    upstream = upstream_at(fake.base_url)
+    await asyncio.gather(*(read_whole(client, upstream) for _ in range(5)))
+    assert fake.connections == 5
+    await asyncio.sleep(0.4)
+    assert fake.closed == 5
+    assert await read_whole(client, upstream)
+
+
+async def test_closing_the_client_ends_the_calls_that_run(fake: FakeUpstream) -> None:
+    client = await UpstreamClient().open()
+    fake.script(fakes.stall)
+    call = asyncio.create_task(read_whole(client, upstream_at(fake.base_url)))
+    await asyncio.sleep(0.05)
+    await client.close()
+    with pytest.raises(UpstreamFailure):
+        await call
+    with pytest.raises(RuntimeError):
+        await read_whole(client, upstream_at(fake.base_url))
+
+
+async def test_a_get_sends_no_body_and_keeps_its_connection(fake: FakeUpstream, client: UpstreamClient) -> None:
+    upstream = upstream_at(fake.base_url)
+    fake.script(fakes.garbage(b'{"data":[]}'), fakes.garbage(b'{"data":[]}'))
+    for _ in range(2):
+        answer = await client.get(upstream, "/models")
+        assert (answer.status, await client.read(answer)) == (200, b'{"data":[]}')
+    seen = fake.requests[0]
+    assert (seen.method, seen.path, seen.body, fake.connections) == ("GET", "/v1/models", b"", 1)
+    assert set(seen.headers) == {"host", "authorization", "accept", "accept-encoding", "user-agent"}
 
 
 async def test_tls_works_with_a_trusted_certificate_and_fails_without(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,288 @@
+"""HTTP/1.1, client side: one connection that carries one answer at a time. Parsing is llhttp's (httptools), bytes stay bytes.
+
+Why not a general client: see docs/decisions/0005. What it does not do it does not do on purpose: no redirects, cookies, proxies,
+compression or pipelining. Fails closed: whatever is not a well-formed answer to our one request ends the connection.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import httptools
+
+from gateway.protocols.failures import FailureKind, UpstreamFailure
+
+#: Status line and headers of an answer, in bytes as they came.
+MAX_HEAD = 128 * 1024
+#: Bytes of an answer that wait to be read before the socket is no longer read.
+HIGH_WATER = 512 * 1024
+
+
+class Answer:
+    """An answer on its way in: status and headers first, then the body as it comes."""
+
+    __slots__ = ("_chunks", "_connection", "_failure", "_held", "_waiter", "complete", "headers", "status")
+
+    def __init__(self, connection: "Connection") -> None:
+        self.status = 0
+        #: Names in lower case; repeated ones joined by a comma.
+        self.headers: dict[str, str] = {}
+        #: The whole body has come in (it may still wait to be read).
+        self.complete = False
+        self._connection: Connection | None = connection
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._failure: UpstreamFailure | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type, in lower case and without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def head(self) -> None:
+        """Wait for status and headers. Raises UpstreamFailure."""
+        while not self.status:
+            if self._failure is not None:
+                raise self._failure
+            await self._wait()
+
+    async def readany(self) -> bytes:
+        """Return what has come of the body, waiting for some; empty at its end. Raises UpstreamFailure.
+
+        What came before a failure is given out before the failure is raised.
+        """
+        while not self._chunks:
+            if self.complete:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            await self._wait()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        if self._connection is not None:
+            self._connection.resume()
+        return data
+
+    def close(self) -> None:
+        """Drop the connection unless the answer is complete. May be called twice."""
+        connection, self._connection = self._connection, None
+        if connection is not None and not self.complete:
+            connection.fail(UpstreamFailure(FailureKind.CUT, "closed by us"))
+
+    def finish_within(self, seconds: float) -> None:
+        """Let the rest of the body go unread; keep the connection if it ends in time."""
+        if not self.complete and self._connection is not None:
+            self._connection.drain(seconds)
+
+    def add(self, data: bytes) -> bool:
+        """Take a piece of the body in; return whether too much waits to be read."""
+        self._chunks.append(data)
+        self._held += len(data)
+        self.wake()
+        return self._held > HIGH_WATER
+
+    def fail(self, failure: UpstreamFailure) -> None:
+        """End the answer with a failure."""
+        self._failure = failure
+        self._connection = None
+        self.wake()
+
+    def end(self) -> None:
+        """End the answer well."""
+        self.complete = True
+        self._connection = None
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the reader look again."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+
+class Connection(asyncio.Protocol):
+    """A connection to one upstream. ``on_free`` is told when it may carry the next call, ``on_lost`` when it is gone."""
+
+    def __init__(self, *, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_free, self._on_lost = on_free, on_lost
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = None
+        self._answer: Answer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._limit = self._idle_limit = self._last = self._deadline = 0.0
+        self._head_size = 0
+        self._draining = self._paused = self._keep = self._ended = self._beyond = self._to_eof = False
+        #: Calls that it has carried before the present one.
+        self.calls = -1
+        #: A byte of the present answer has come.
+        self.answered = False
+        #: By the loop's clock, since when it waits in a pool.
+        self.free_since = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether the next call can be sent on it."""
+        return self._answer is None and self._transport is not None and not self._transport.is_closing()
+
+    def ask(self, head: bytes, body: bytes, *, first_byte: float, idle: float, deadline: float) -> Answer:
+        """Send a request and return its answer, of which nothing has come yet.
+
+        ``first_byte`` and ``idle`` are in seconds, ``deadline`` is a time of the loop's clock.
+        """
+        transport = cast(asyncio.Transport, self._transport)
+        answer = self._answer = Answer(self)
+        self.calls += 1
+        self.answered = False
+        self._parser = self._parser or httptools.HttpResponseParser(self)
+        self._head_size = 0
+        self._draining = self._keep = self._ended = self._beyond = self._to_eof = False
+        self._last, self._limit, self._idle_limit, self._deadline = self._loop.time(), first_byte, idle, deadline
+        self._arm(self._last)
+        # One write, one packet, for small bodies; large ones are not copied.
+        transport.writelines((head, body)) if len(body) > 65_536 else transport.write(head + body)
+        return answer
+
+    def fail(self, failure: UpstreamFailure) -> None:
+        """End the present answer with a failure, and the connection with it."""
+        answer = self._release()
+        if self._transport is not None:
+            self._transport.abort()
+        if answer is not None:
+            answer.fail(failure)
+
+    def drain(self, seconds: float) -> None:
+        """Read the rest of the present answer for nobody, for so long at most."""
+        self._draining = True
+        self._deadline = min(self._deadline, self._loop.time() + seconds)
+        self.resume()
+        self._arm(self._loop.time())
+
+    def resume(self) -> None:
+        """Read on, after a reader has taken what was waiting."""
+        if self._paused:
+            self._paused = False
+            self._last = self._loop.time()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None:
+            # Nobody asked: this cannot be the start of the next caller's answer.
+            self.fail(UpstreamFailure(FailureKind.INVALID, "bytes without a request"))
+            return
+        self.answered = True
+        self._last = self._loop.time()
+        had_head = answer.status
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.fail(UpstreamFailure(FailureKind.INVALID, f"its answer is not HTTP: {error}"))
+            return
+        if self._ended:
+            self._finish()
+        elif not answer.status:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self.fail(UpstreamFailure(FailureKind.INVALID, f"its headers are larger than {MAX_HEAD} bytes"))
+        elif not had_head:
+            self._limit = self._idle_limit
+            self._arm(self._last)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._on_lost(self)
+        answer = self._release()
+        if answer is None:
+            return
+        if answer.status and self._to_eof and exc is None:
+            answer.end()
+            return
+        kind = FailureKind.CUT if answer.status else FailureKind.CONNECT
+        answer.fail(UpstreamFailure(kind, f"its connection was lost: {exc or 'closed by it'}"))
+
+    # --- httptools ----------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._beyond = self._ended
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._answer is not None and not self._ended:
+            headers, key = self._answer.headers, name.decode("latin-1").lower()
+            text = value.decode("latin-1")
+            headers[key] = f"{headers[key]}, {text}" if key in headers else text
+
+    def on_headers_complete(self) -> None:
+        answer, status = self._answer, self._parser.get_status_code()
+        if answer is None or self._ended:
+            return
+        if status < 200:
+            # 100 and 103 are only announcements; the answer follows.
+            answer.headers.clear()
+            return
+        answer.status = status
+        self._keep = self._parser.should_keep_alive()
+        self._to_eof = "content-length" not in answer.headers and "transfer-encoding" not in answer.headers
+        answer.wake()
+
+    def on_body(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None or self._draining or self._ended:
+            return
+        if answer.add(data) and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._answer is not None and self._answer.status:
+            self._ended = True
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        answer = self._release()
+        self.resume()
+        if self._transport is not None:
+            if self._keep and not self._beyond and not self._transport.is_closing():
+                self._on_free(self)
+            else:
+                self._transport.close()
+        if answer is not None:
+            answer.end()
+
+    def _release(self) -> Answer | None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        answer, self._answer = self._answer, None
+        return answer
+
+    def _arm(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(min(now + self._limit, self._deadline), self._check_time)
+
+    def _check_time(self) -> None:
+        # One timer a call: it looks when data last came, so that a read costs no timer of its own.
+        self._timer = None
+        now = self._loop.time()
+        if self._paused:
+            self._last = now  # it is us who do not read
+        if now >= self._deadline:
+            self.fail(UpstreamFailure(FailureKind.TIMEOUT, "the call as a whole took too long"))
+        elif now >= self._last + self._limit:
+            self.fail(UpstreamFailure(FailureKind.TIMEOUT, f"nothing came for {self._limit} s"))
+        else:
+            self._timer = self._loop.call_at(min(self._last + self._limit, self._deadline), self._check_time)
