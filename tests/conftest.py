@@ -48,6 +48,13 @@ def _remove_leftovers() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know pytest-asyncio's settings in pyproject.toml also where it is left out (the browser tests)."""
+    if not pluginmanager.hasplugin("asyncio"):
+        for name in ("asyncio_mode", "asyncio_default_fixture_loop_scope"):
+            parser.addini(name, "unused in this run")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start what is not given, in the process that leads the run."""
     if hasattr(config, "workerinput") or config.option.collectonly:
