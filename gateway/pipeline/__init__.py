@@ -88,7 +88,7 @@ async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gatewa
 async def _serve(exchange: Exchange, gateway: Gateway) -> None:
     """Dispatch, settle and record; nothing that happens to the client's connection ends this task."""
     try:
-        await gateway.dispatcher.serve(exchange, order_routes(exchange.served_model().routes))
+        await gateway.dispatcher.serve(exchange, order_routes(exchange.routes))
     except Exception:
         log.exception("request %s met a bug", exchange.request_id)
         await gateway.dispatcher.give_up(exchange)

@@ -11,8 +11,10 @@ from gateway.limits.minute import MinuteLimiter, Pace
 from gateway.pipeline import authenticate
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.permit import check_model
+from gateway.pipeline.route import usable_routes
 from gateway.protocols.openai_chat import input_upper_bound
 from gateway.store import Store
+from gateway.upstreams.profiles import profile_of
 from lumyx.lib import clock
 from lumyx.lib.money import nano_to_usd
 
@@ -25,7 +27,9 @@ class Budget:
         self.rates = model.rates
         self.choices = request.n
         # An upstream refuses more input than its context window holds, so no input can cost more than that.
-        self.input_upper = min(input_upper_bound(request), model.context_window)
+        image_tokens = max((profile_of(route.upstream.provider).image_tokens for route in exchange.routes), default=0)
+        bound = input_upper_bound(request, image_tokens=image_tokens)
+        self.input_upper = model.context_window if request.has_opaque_parts else min(bound, model.context_window)
         self.ceiling = min(model.max_output_tokens or model.context_window, model.context_window)
         self.asked = request.max_tokens
         self.wanted = min(self.asked, self.ceiling) if self.asked is not None else self.ceiling
@@ -50,6 +54,7 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
     """
     model, principal = exchange.served_model(), exchange.principal
     check_model(exchange.request, model=model, principal=principal)
+    exchange.routes = usable_routes(model, exchange.request)
     await _keep_pace(exchange, minute)
     budget = Budget(exchange)
     explicit = budget.asked is not None
@@ -62,7 +67,7 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
             model=model.public_id,
             amount=amount,
             floor=amount if explicit else budget.amount(1),
-            ttl=max(route.upstream.total_timeout for route in model.routes) + hold_margin,
+            ttl=max(route.upstream.total_timeout for route in exchange.routes) + hold_margin,
             quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
         )
     )

@@ -25,6 +25,8 @@ class Exchange:
 
     # admit
     model: ModelInfo | None = None
+    #: Those of the model's routes that can take this request.
+    routes: tuple[RouteInfo, ...] = ()
     headers: list[Header] = field(default_factory=list)
     #: nano-USD set aside, and the ceiling of output tokens that it pays for, when that had to be lowered.
     held: int = 0

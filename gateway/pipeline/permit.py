@@ -36,8 +36,6 @@ def check_model(request: ChatRequest, *, model: ModelInfo, principal: Principal)
     name = model.public_id
     if model.kind != "chat":
         raise ApiError(400, "wrong_model_kind", f"`{name}` is not a chat model.")
-    if not model.routes:
-        raise ApiError(503, "upstream_unavailable", f"`{name}` is not served by anyone right now.")
     if model.is_free and not principal.email_verified:
         raise ApiError(
             403,

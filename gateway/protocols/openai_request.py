@@ -10,6 +10,8 @@ from gateway.protocols.jsoncheck import InvalidJsonError, check_json
 
 MAX_MODEL_NAME = 256
 MAX_CHOICES = 128
+#: Parts of a message whose tokens we can bound by their size, or by a profile's maximum an image.
+PLAIN_PARTS = frozenset({"text", "refusal", "image_url"})
 #: Tokens that a chat template may add: once, per message, and for the preamble that makes a model use tools.
 BASE_TOKENS = 64
 TOKENS_PER_MESSAGE = 16
@@ -111,6 +113,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stop: tuple[str, ...]
     has_tools: bool
     images: tuple[Image, ...]
+    #: A message holds a part whose tokens its size does not bound: a file, audio, or a kind that we do not know.
+    has_opaque_parts: bool
     reasoning_effort: str | None
 
     @property
@@ -161,6 +165,12 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
         has_tools=bool(view.tools or view.functions),
         images=_images_of(view.messages),
+        has_opaque_parts=any(
+            part.type not in PLAIN_PARTS
+            for message in view.messages
+            if type(message.content) is list
+            for part in message.content
+        ),
         reasoning_effort=view.reasoning_effort,
     )
 

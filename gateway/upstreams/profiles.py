@@ -11,8 +11,9 @@ class Profile:
     max_tokens_field: str = "max_tokens"
     #: It also reads the other field: a client's own limit may stay where it is.
     reads_both_fields: bool = False
-    #: It stops producing, and billing, when we drop the connection; else a cancelled call is drained to its end, bounded.
-    stops_billing_on_cancel: bool = True
+    #: It stops producing, and billing, when we drop the connection. Else, and where nobody knows, the answer of a client that
+    #: left is read to its end, bounded: then its bill is the provider's own count and no estimate.
+    stops_billing_on_cancel: bool = False
     #: It knows ``stream_options``; if not, we cannot ask for usage and take what comes.
     accepts_stream_options: bool = True
     #: It fetches image URLs by itself; if not, only data URLs reach it.
@@ -24,9 +25,19 @@ class Profile:
 GENERIC = Profile()
 PROFILES = {
     # Reasoning models refuse max_tokens; every chat model takes the new field. gpt-4o-mini counts 48,169 tokens for eight tiles.
-    "openai": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True, image_tokens=50_000),
-    "azure": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True, image_tokens=50_000),
-    "openrouter": Profile(reads_both_fields=True),
+    "openai": Profile(
+        max_tokens_field="max_completion_tokens",
+        reads_both_fields=True,
+        stops_billing_on_cancel=True,
+        image_tokens=50_000,
+    ),
+    "azure": Profile(
+        max_tokens_field="max_completion_tokens",
+        reads_both_fields=True,
+        stops_billing_on_cancel=True,
+        image_tokens=50_000,
+    ),
+    "openrouter": Profile(stops_billing_on_cancel=True, reads_both_fields=True),
     "groq": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True),
     "mistral": Profile(accepts_stream_options=False),  # reports usage in the last chunk of every stream
     "deepseek": Profile(takes_image_urls=False),
@@ -35,11 +46,11 @@ PROFILES = {
     "together": Profile(),
     "fireworks": Profile(),
     "cerebras": Profile(max_tokens_field="max_completion_tokens"),
-    "ollama": Profile(takes_image_urls=False),
-    "vllm": Profile(reads_both_fields=True),
-    "sglang": Profile(reads_both_fields=True),
-    "llamacpp": Profile(takes_image_urls=False, reads_both_fields=True),
-    "lmstudio": Profile(takes_image_urls=False),
+    "ollama": Profile(stops_billing_on_cancel=True, takes_image_urls=False),
+    "vllm": Profile(stops_billing_on_cancel=True, reads_both_fields=True),
+    "sglang": Profile(stops_billing_on_cancel=True, reads_both_fields=True),
+    "llamacpp": Profile(stops_billing_on_cancel=True, takes_image_urls=False, reads_both_fields=True),
+    "lmstudio": Profile(stops_billing_on_cancel=True, takes_image_urls=False),
     "openai-compatible": GENERIC,
     "sandbox": Profile(reads_both_fields=True),
 }

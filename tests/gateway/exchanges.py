@@ -75,6 +75,7 @@ def make_exchange(client: Client, *, stream: bool = False, model: ModelInfo | No
         request=parse_chat_request(msgspec.json.encode(body)),
     )
     exchange.model = model or make_model()
+    exchange.routes = exchange.model.routes
     exchange.admitted = True
     return exchange
 

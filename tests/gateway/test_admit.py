@@ -186,7 +186,6 @@ async def test_what_the_transaction_refuses_is_told_with_its_code(refusal: Refus
     ("changes", "fields", "status", "code"),
     [
         ({"kind": "embedding"}, {}, 400, "wrong_model_kind"),
-        ({"routes": ()}, {}, 503, "upstream_unavailable"),
         ({"supports_streaming": False}, {"stream": True}, 400, "model_lacks_streaming"),
         ({"tags": ()}, {"tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "model_lacks_tools"),
         (
@@ -210,6 +209,22 @@ async def test_what_a_model_cannot_do_is_said_before_anything_is_counted(
     assert (caught.value.status, caught.value.code) == (status, code)
     assert ledger.asked == []
     assert minute.asked == 0
+
+
+async def test_a_part_that_no_size_bounds_is_held_as_a_full_context_window() -> None:
+    ledger = Ledger()
+    part = {"type": "file", "file": {"file_data": "JVBERi0x"}}
+    await _admit(make_exchange(Client(), max_tokens=1, messages=[{"role": "user", "content": [part]}]), ledger)
+    assert ledger.asked[0].amount == 8_000 * 500 + 1500
+
+
+async def test_an_image_is_held_at_the_dearest_of_its_upstreams() -> None:
+    ledger = Ledger()
+    content = [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5000}}]
+    model = make_model(context_window=1_000_000)
+    exchange = make_exchange(Client(), model=model, max_tokens=1, messages=[{"role": "user", "content": content}])
+    await _admit(exchange, ledger)
+    assert 50_000 * 500 <= ledger.asked[0].amount < 51_000 * 500
 
 
 async def test_a_free_model_needs_a_verified_address() -> None:

@@ -14,7 +14,7 @@ from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.settle import Settler
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.store import Store, UsageRecord
-from tests.gateway.asgi import Client
+from tests.gateway.asgi import Client, Message
 from tests.gateway.exchanges import (
     NotingStore,
     ScriptedCall,
@@ -296,11 +296,23 @@ async def test_nothing_is_written_before_content_until_the_first_life_sign(monke
     rig = Rig(monkeypatch, keepalive=0.05)
     client = Client()
     seen: list[bytes] = []
-    client.on_message = lambda message: seen.append(message.get("body", b"head"))
-    rig.script("first", ScriptedCall(steps=[chunk(), 0.12, chunk("Hi"), chunk(finish="stop"), usage(1, 1)]))
+    twice = asyncio.Event()
+
+    def note(message: Message) -> None:
+        seen.append(message.get("body", b"head"))
+        if seen.count(b": keep-alive\n\n") == 2:
+            twice.set()
+
+    class Thinking(ScriptedCall):
+        async def batches(self) -> AsyncIterator[list[bytes]]:
+            yield [chunk()]
+            await asyncio.wait_for(twice.wait(), 10)
+            yield [chunk("Hi"), chunk(finish="stop"), usage(1, 1)]
+
+    client.on_message = note
+    rig.script("first", Thinking())
     await rig.serve(make_exchange(client, stream=True))
-    assert seen[:2] == [b"head", b": keep-alive\n\n"]
-    assert seen.count(b": keep-alive\n\n") == 2
+    assert seen[:3] == [b"head", b": keep-alive\n\n", b": keep-alive\n\n"]
     assert events(client)[-1] == "[DONE]"
 
 

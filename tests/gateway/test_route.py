@@ -4,8 +4,14 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from gateway.pipeline.route import order_routes
-from tests.gateway.exchanges import make_route
+import pytest
+
+from gateway.errors import ApiError
+from gateway.pipeline.route import order_routes, usable_routes
+from gateway.protocols.openai_chat import ChatRequest
+from gateway.types import RouteInfo
+from tests.gateway.asgi import Client
+from tests.gateway.exchanges import make_exchange, make_model, make_route
 
 
 def test_a_lower_priority_always_goes_first() -> None:
@@ -30,3 +36,35 @@ def test_weight_zero_is_the_last_resort() -> None:
     routes = [replace(make_route("never first"), weight=0), make_route("main")]
     for seed in range(50):
         assert order_routes(routes, draw=random.Random(seed))[0].upstream.name == "main"
+
+
+def of_provider(provider: str) -> RouteInfo:
+    """Make a route to an upstream of a provider."""
+    route = make_route(provider)
+    return replace(route, upstream=replace(route.upstream, provider=provider))
+
+
+def image_request(url: str) -> ChatRequest:
+    """Make a request with one image."""
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    return make_exchange(Client(), messages=[{"role": "user", "content": content}]).request
+
+
+def test_an_image_by_url_goes_only_to_upstreams_that_fetch_it() -> None:
+    model = make_model(of_provider("ollama"), of_provider("openai"))
+    routes = usable_routes(model, image_request("https://example.com/cat.jpg"))
+    assert [route.upstream.provider for route in routes] == ["openai"]
+    assert len(usable_routes(model, image_request("data:image/png;base64,AAAA"))) == 2
+
+
+def test_an_image_by_url_that_nobody_fetches_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ApiError) as caught:
+        usable_routes(make_model(of_provider("ollama")), image_request("https://example.com/cat.jpg"))
+    assert (caught.value.status, caught.value.code) == (400, "image_url_unsupported")
+    assert "data URL" in caught.value.message
+
+
+def test_a_model_without_routes_is_an_outage() -> None:
+    with pytest.raises(ApiError) as caught:
+        usable_routes(replace(make_model(), routes=()), image_request("data:image/png;base64,AAAA"))
+    assert (caught.value.status, caught.value.code) == (503, "upstream_unavailable")
