@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from django.db import connection
+from psycopg import Cursor
 
 from billing.types import Admission
 from gateway.models.usage import UsageSource, UsageStatus
@@ -102,5 +103,8 @@ def record_usage(events: Sequence[UsageRecord]) -> None:
         return
     # Sorted, so that two batches that amend the same events cannot deadlock.
     records = sorted(unique.values(), key=lambda record: record.id)
-    with connection.cursor() as cursor:
+    connection.ensure_connection()
+    raw = connection.connection
+    raw.prepare_threshold = 0  # at the first use; Django's own cursors bind on the client and never prepare
+    with connection.wrap_database_errors, Cursor(raw) as cursor:
         cursor.execute(_INSERT, [[getattr(record, name) for record in records] for name in _COLUMNS])
