@@ -136,6 +136,8 @@ class BatchWriter[In, Out]:
             tries += 1
             try:
                 close_old_connections()
+                # No probe before each batch: a connection that died costs the first try, and the second has a new one.
+                connection.health_check_done = True  # type: ignore[attr-defined]  # the stubs lack it
                 results = self._flush([job.item for job in batch])
                 self._flushing_since = None  # before anybody hears of it, so that who asks next is not refused
             except (OperationalError, InterfaceError) as error:
