@@ -138,6 +138,7 @@ def test_the_palette_leads_to_pages_by_keyboard(open_page: OpenPage) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(re.compile("/dashboard$"))
+    page.wait_for_load_state()  # the script that hears keys is a module: it runs when the page is parsed
     page.keyboard.press("Control+k")
     expect(page.get_by_role("dialog", name="Command palette")).to_be_visible()
     assert axe_violations(page) == []
