@@ -2,7 +2,7 @@
 
 Together with a decode by msgspec, which checks the grammar, it accepts exactly what this gateway is ready to price, store and
 forward. Refused here: text that is not UTF-8, NUL characters (PostgreSQL text cannot hold them), lone surrogates (no UTF-8 can
-hold them), nesting deeper than 64, numbers that no double can hold (1e400).
+hold them), nesting deeper than 64, numbers that no double can hold (1e400), and values beyond number.
 
 Duplicate keys are not refused: as in every client library, the last one counts, and since the upstream's body is built from
 the parsed fields, what is priced and what is forwarded are the same value.
@@ -15,6 +15,10 @@ import re
 MAX_DEPTH = 64
 #: Lists and objects in one body; more is an attack on parsers, not a prompt. Bounds the cost of the exact depth scan.
 MAX_CONTAINERS = 200_000
+#: Quotation marks and commas in one body, likewise: they bound its strings, keys and values, and with them the time that a
+#: parse holds up everybody else. A million of either is more than a million tokens. Bodies below ``SMALL`` cannot cost much.
+MAX_QUOTES, MAX_COMMAS = 1_000_000, 2_000_000
+SMALL = 1024 * 1024
 
 
 class InvalidJsonError(Exception):
@@ -33,7 +37,16 @@ _LONE_LOW = re.compile(rb"\\u[dD][c-fC-F](?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD
 _DIGITS_ALIKE = bytes.maketrans(b"123456789+E", b"0000000000e")
 #: A double ends at 1.8e308. Without three digits of exponent and without 200 digits in a row, a number stays below 1e299.
 _LONG_NUMBER = b"0" * 200
-_STRING_OR_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?', re.DOTALL)
+#: All up to the next number that may be too large, in one match, so that a body costs no Python code for what it holds.
+_HARMLESS = re.compile(
+    rb'(?:[^"0-9]++'
+    rb'|"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+    rb"|\d{1,199}+(?!\d)(?:\.\d++)?+(?:[eE][+-]?\d{1,2}+(?!\d))?+(?![eE.]))*+",
+    re.DOTALL,
+)
+_NUMBER = re.compile(rb"\d++(?:\.\d++)?(?:[eE][+-]?\d++)?")
+#: Numbers that may be too large in one body; each is looked at by itself.
+MAX_HUGE_NUMBERS = 10_000
 
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _BRACKETS_ALIKE = bytes.maketrans(b"{}", b"[]")
@@ -49,12 +62,14 @@ def check_json(body: bytes) -> None:
         raise InvalidJsonError(f"The body holds a NUL byte (byte {body.index(0)}).")
     if 0x5C in body and b"\\u" in body:
         _check_escapes(body)
+    if len(body) > SMALL:
+        _check_size(body)
     if len(body.split(b"{", MAX_DEPTH)) + len(body.split(b"[", MAX_DEPTH)) > MAX_DEPTH:
         _check_depth(body)
     alike = body.translate(_DIGITS_ALIKE)
     # 200 digits in a row cover two neighbours of every hundredth byte.
     if b"e000" in alike or (b"00" in alike[::100] and _LONG_NUMBER in alike):
-        _check_numbers(body, alike)
+        _check_numbers(body)
 
 
 def _check_utf8(body: bytes) -> None:
@@ -64,6 +79,12 @@ def _check_utf8(body: bytes) -> None:
         body.decode()
     except UnicodeDecodeError as error:
         raise InvalidJsonError(f"The body is not valid UTF-8 (byte {error.start}).") from None
+
+
+def _check_size(body: bytes) -> None:
+    for mark, name, limit in ((b'"', "quotation marks", MAX_QUOTES), (b",", "commas", MAX_COMMAS)):
+        if body.count(mark) > limit:
+            raise InvalidJsonError(f"The body holds more than {limit} {name}.")
 
 
 def _check_escapes(body: bytes) -> None:
@@ -96,24 +117,16 @@ def _check_depth(body: bytes) -> None:
         raise InvalidJsonError(f"The body is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _check_numbers(body: bytes, alike: bytes) -> None:
-    # Base64 is full of "E123": only digits that begin where a JSON number can begin are worth the exact scan.
-    if not _may_hold_a_huge_number(alike):
-        return
-    for token in _STRING_OR_NUMBER.finditer(body):
-        text = token[0]
-        if text[0] != 0x22 and abs(float(text)) == float("inf"):
-            raise InvalidJsonError(f"The body holds a number out of range (byte {token.start()}).")
-
-
-def _may_hold_a_huge_number(alike: bytes) -> bool:
-    if _LONG_NUMBER in alike:
-        return True
-    at = alike.find(b"e000")
-    while at >= 0:
-        # The digits before it, at most 320 of them, and the byte before those.
-        before = alike[max(0, at - 320) : at].rstrip(b"0.")
-        if not before or (before[-1] in b"-:[, \t\r\n" and alike[at - 1] == 0x30):
-            return True
-        at = alike.find(b"e000", at + 1)
-    return False
+def _check_numbers(body: bytes) -> None:
+    at = 0
+    for _ in range(MAX_HUGE_NUMBERS):
+        harmless = _HARMLESS.match(body, at)
+        at = harmless.end() if harmless else at
+        number = _NUMBER.match(body, at)
+        if number is None:
+            return  # the end, or a string without one: the decode says so, with the position
+        if abs(float(number[0])) == float("inf"):
+            start = number.start() - (body[at - 1 : at] == b"-")
+            raise InvalidJsonError(f"The body holds a number out of range (byte {start}).")
+        at = number.end()
+    raise InvalidJsonError(f"The body holds more than {MAX_HUGE_NUMBERS} numbers with very large exponents.")

@@ -171,6 +171,9 @@ def test_any_bytes_are_judged_as_the_oracle_does(noise: bytes) -> None:
         (b"[" * 65 + b"]" * 65, "nested deeper than 64 levels"),
         (b"[[]," * 100 + b"1" + b"]" * 100, "nested deeper than 64 levels"),
         (b"[" + b"[]," * 200_001 + b"1]", "more than 200000 lists and objects"),
+        (b"[" + b'"",' * 500_001 + b"1]", "more than 1000000 quotation marks"),
+        (b"[" + b"1," * 2_000_001 + b"1]", "more than 2000000 commas"),
+        (b"[" + b"1e100," * 10_001 + b"1]", "more than 10000 numbers with very large exponents"),
     ],
 )
 def test_a_refusal_says_what_and_where(body: bytes, message: str) -> None:
@@ -212,8 +215,14 @@ def test_what_only_looks_bad_is_accepted(body: bytes) -> None:
         b"1e999," * 500_000,
         b'{"a":"' + b", 1e999" * 500_000 + b'"}',
         b'"\\' * 1_000_000 + b"1e999",
+        # As large as a body may be: strings, keys and numbers without end, and text that looks like numbers.
+        b'{"a":"' + b"e000" * 8_000_000 + b'"}',
+        b'{"a":"' + b"A1E123" * 5_000_000 + b'"}',
+        b'{"a":[' + b"1e100," * 5_000_000 + b"1]}",
+        b'{"a":[1e100,' + b'"",' * 10_000_000 + b"1]}",
+        b'{"a":{' + b'"k":1,' * 5_000_000 + b'"k":1}}',
     ],
-    ids=range(10),
+    ids=range(15),
 )
 def test_a_hostile_body_is_judged_in_under_a_second(body: bytes) -> None:
     started = time.process_time()
