@@ -4,14 +4,13 @@ Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out
 as it came. An answer that is not JSON of the right shape is a failure of the upstream; an odd value inside is not.
 """
 
-from typing import Any
-
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from billing.rating import TokenUsage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
+from gateway.protocols.openai_shapes import Choice, Chunk, LooseChunk, output_of, tightened
 from gateway.protocols.openai_usage import NO_FLAGS, ReportedUsage, estimated_output, usage_from
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
@@ -20,40 +19,8 @@ _USAGE_NULL = b',"usage":null}'
 _CHOICES = b'"choices":'
 
 
-class _Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[Raw] | None = None
-    function_call: Raw | None = None
-    audio: Raw | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    index: int = 0
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: str | None = None
-    text: str | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | UnsetType | None = UNSET
-    usage: ReportedUsage | UnsetType | None = UNSET
-    error: Any = None
-
-
-class _LooseChunk(msgspec.Struct, gc=False):
-    """For chunks whose values have other types than the protocol's: content as a list of parts, usage as a number."""
-
-    choices: Any = UNSET
-    usage: Any = UNSET
-    error: Any = None
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
-_decode_loose = msgspec.json.Decoder(_LooseChunk).decode
+_decode = msgspec.json.Decoder(Chunk).decode
+_decode_loose = msgspec.json.Decoder(LooseChunk).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
@@ -164,7 +131,7 @@ class ChunkRelay:
         self.usage = usage or self.usage
         self.flags |= flags
 
-    def _note(self, choice: _Choice) -> None:
+    def _note(self, choice: Choice) -> None:
         if choice.index not in self._seen_choices:
             self._seen_choices.add(choice.index)
         if choice.finish_reason is not None:
@@ -172,7 +139,7 @@ class ChunkRelay:
         delta = choice.delta
         if delta is None:
             return
-        size = _output_of(delta)
+        size = output_of(delta)
         if size:
             self.started = True
             self.output_bytes += size
@@ -209,12 +176,12 @@ class ChunkRelay:
             fields.update(extra)
         return _encode(fields)
 
-    def _loose(self, payload: bytes) -> _Chunk:
+    def _loose(self, payload: bytes) -> Chunk:
         try:
             loose = _decode_loose(payload)
         except (msgspec.DecodeError, RecursionError):
             raise self._invalid("a chunk of its stream is not an object") from None
-        return _tightened(loose)
+        return tightened(loose)
 
     def _check_utf8(self, payload: bytes) -> None:
         try:
@@ -236,7 +203,7 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
         try:
             chunk = _decode(body)
         except msgspec.ValidationError:
-            chunk = _tightened(_decode_loose(body))
+            chunk = tightened(_decode_loose(body))
         fields = _decode_fields(body)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise UpstreamFailure(FailureKind.INVALID, "its answer is not a JSON object") from None
@@ -249,7 +216,7 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
     size = 0
     for choice in chunk.choices:
         if choice.message is not None:
-            size += _output_of(choice.message)
+            size += output_of(choice.message)
     usage, flags = None, NO_FLAGS
     if isinstance(chunk.usage, ReportedUsage):
         usage, flags = usage_from(chunk.usage, output_bytes=size)
@@ -261,59 +228,3 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
         output_bytes=size,
         estimated_input=estimated_input,
     )
-
-
-def _output_of(delta: _Delta) -> int:
-    """Return the UTF-8 bytes that came out in a delta or message, 0 if none did."""
-    size = 0
-    if delta.content:
-        size += _utf8_size(delta.content)
-    if delta.reasoning_content:
-        size += _utf8_size(delta.reasoning_content)
-    elif delta.reasoning:
-        size += _utf8_size(delta.reasoning)
-    if delta.refusal:
-        size += _utf8_size(delta.refusal)
-    if delta.tool_calls:
-        size += sum(len(bytes(call)) for call in delta.tool_calls)
-    if delta.function_call is not None:
-        size += len(bytes(delta.function_call))
-    if delta.audio is not None:
-        size += len(bytes(delta.audio))
-    return size
-
-
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _tightened(loose: _LooseChunk) -> _Chunk:
-    """Return a chunk of odd types in the shape of the protocol: text where there is text, the rest by its size."""
-    choices: list[_Choice] | UnsetType | None = UNSET
-    if isinstance(loose.choices, list):
-        choices = [_tight_choice(choice) for choice in loose.choices if isinstance(choice, dict)]
-    usage: ReportedUsage | UnsetType | None = UNSET
-    if isinstance(loose.usage, dict):
-        usage = msgspec.convert(loose.usage, ReportedUsage)
-    elif loose.usage is not UNSET:
-        usage = None
-    return _Chunk(choices=choices, usage=usage, error=loose.error)
-
-
-def _tight_choice(choice: dict[str, Any]) -> _Choice:
-    index, reason = choice.get("index"), choice.get("finish_reason")
-    return _Choice(
-        index=index if isinstance(index, int) and 0 <= index < 1024 else 0,
-        delta=_tight_delta(choice.get("delta")),
-        message=_tight_delta(choice.get("message")),
-        finish_reason=None if reason is None else str(reason),
-    )
-
-
-def _tight_delta(delta: object) -> _Delta | None:
-    if not isinstance(delta, dict):
-        return None
-    given = {name: delta[name] for name in _Delta.__struct_fields__ if delta.get(name)}
-    if not given:
-        return _Delta()
-    return _Delta(content="".join(v if isinstance(v, str) else _encode(v).decode() for v in given.values()))

@@ -6,12 +6,12 @@ from gateway.protocols.openai_fold import fold_chunks, whole_to_chunks
 from gateway.protocols.openai_request import (
     ChatRequest,
     Image,
-    RequestShapeError,
     estimated_input,
     input_upper_bound,
     parse_chat_request,
     upstream_body,
 )
+from gateway.protocols.openai_wording import RequestShapeError
 
 __all__ = [
     "ChatRequest",

@@ -1,12 +1,12 @@
 """Chat completion requests: read what admission and routing need, carry every other byte untouched."""
 
-import re
 from typing import Literal
 
 import msgspec
 from msgspec import Raw
 
 from gateway.protocols.jsoncheck import InvalidJsonError, check_json
+from gateway.protocols.openai_wording import RequestShapeError, grammar_error, shape_error
 
 MAX_MODEL_NAME = 256
 MAX_CHOICES = 128
@@ -18,18 +18,6 @@ TOKENS_PER_MESSAGE = 16
 TOOL_PREAMBLE_TOKENS = 512
 #: What one image may cost at most, where no profile says otherwise (large images in high detail at most providers).
 IMAGE_TOKENS = 8_192
-
-type ErrorCode = Literal["invalid_json", "invalid_parameter", "missing_parameter", "unsupported_parameter"]
-
-
-class RequestShapeError(Exception):
-    """The request is malformed; ``message`` is for the client and ``param`` names the field, in the client's own terms."""
-
-    def __init__(self, code: ErrorCode, message: str, param: str | None = None) -> None:
-        super().__init__(code, message, param)
-        self.code: ErrorCode = code
-        self.message = message
-        self.param = param
 
 
 class ImageUrl(msgspec.Struct, gc=False):
@@ -141,9 +129,9 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     except InvalidJsonError as error:
         raise RequestShapeError("invalid_json", error.message) from None
     except msgspec.ValidationError as error:
-        raise _shape_error(error) from None
+        raise shape_error(error) from None
     except msgspec.DecodeError as error:
-        raise RequestShapeError("invalid_json", _grammar_message(error, body)) from None
+        raise grammar_error(error, body) from None
     limit, limit_field = _explicit_limit(view)
     if not view.model or len(view.model) > MAX_MODEL_NAME:
         raise RequestShapeError("invalid_parameter", f"model must be 1 to {MAX_MODEL_NAME} characters long.", "model")
@@ -243,66 +231,3 @@ def _images_of(messages: list[Message]) -> tuple[Image, ...]:
                     is_data = url[:5].lower() == "data:"
                     images.append(Image("data" if is_data else "url", len(url) if is_data else 0, url))
     return tuple(images)
-
-
-# Errors in words.
-
-_WRONG_TYPE = re.compile(
-    r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `(?:key in )?`?\$(?P<path>[^`]*)`)?"
-)
-_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`(?: - at `\$(?P<path>[^`]*)`)?")
-_WORDS = {
-    "array": "a list",
-    "object": "an object",
-    "str": "a string",
-    "int": "an integer",
-    "float": "a number",
-    "bool": "true or false",
-    "null": "null",
-}
-#: What a list is a list of, so that the message is of use.
-_LISTS = {
-    "messages": "a list of objects",
-    "tools": "a list of objects",
-    "functions": "a list of objects",
-    "stop": "a list of strings",
-    "content": "a list of parts",
-}
-
-
-def _grammar_message(error: msgspec.DecodeError, body: bytes) -> str:
-    if not body.strip():
-        return "The body is empty: send a JSON object."
-    reason = str(error).removeprefix("JSON is malformed: ").rstrip(".")
-    return f"The body is not valid JSON: {reason[0].lower()}{reason[1:]}."
-
-
-def _shape_error(error: msgspec.ValidationError) -> RequestShapeError:
-    text = str(error)
-    path = _path_of(text)
-    if found := _MISSING.search(text):
-        name = f"{path}.{found['name']}" if path else found["name"]
-        return RequestShapeError("missing_parameter", f"{name} is missing.", name)
-    if found := _WRONG_TYPE.search(text):
-        if not path:
-            return RequestShapeError("invalid_json", f"The body must be an object, it is {_in_words(found['got'])}.")
-        wanted = [kind for kind in found["wanted"].split(" | ") if kind != "null"]
-        name = path.rpartition(".")[2]
-        words = [_LISTS.get(name, "a list") if kind == "array" else _in_words(kind) for kind in wanted]
-        message = f"{path} must be {' or '.join(words)}, it is {_in_words(found['got'])}."
-        return RequestShapeError("invalid_parameter", message, path)
-    if "out of range" in text.lower():
-        return RequestShapeError("invalid_parameter", f"{path or 'A number'} is out of range.", path or None)
-    return RequestShapeError("invalid_parameter", f"{path or 'The body'} has the wrong shape.", path or None)
-
-
-def _in_words(kind: str) -> str:
-    return _WORDS.get(kind, kind)
-
-
-def _path_of(text: str) -> str:
-    """Return the field that msgspec complains of, as clients write it: ``messages[0].role``."""
-    found = re.search(r"at `\$([^`]*)`|at `key in \$([^`]*)`", text)
-    if not found:
-        return ""
-    return (found[1] or found[2] or "").removeprefix(".").replace("[...]", "[]")

@@ -1,0 +1,102 @@
+"""The parts of chat completion answers that we read, and how answers of odd types are brought into that shape."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from gateway.protocols.openai_usage import ReportedUsage
+
+
+class Delta(msgspec.Struct, gc=False):
+    """What a delta or a message holds, as far as we read it."""
+
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[Raw] | None = None
+    function_call: Raw | None = None
+    audio: Raw | None = None
+
+
+class Choice(msgspec.Struct, gc=False):
+    """A choice of a chunk or of a whole answer."""
+
+    index: int = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+    text: str | None = None
+
+
+class Chunk(msgspec.Struct, gc=False):
+    """A chunk or a whole answer, in the protocol's own types."""
+
+    choices: list[Choice] | UnsetType | None = UNSET
+    usage: ReportedUsage | UnsetType | None = UNSET
+    error: Any = None
+
+
+class LooseChunk(msgspec.Struct, gc=False):
+    """For chunks whose values have other types than the protocol's: content as a list of parts, usage as a number."""
+
+    choices: Any = UNSET
+    usage: Any = UNSET
+    error: Any = None
+
+
+def output_of(delta: Delta) -> int:
+    """Return the UTF-8 bytes that came out in a delta or message, 0 if none did."""
+    size = 0
+    if delta.content:
+        size += _utf8_size(delta.content)
+    if delta.reasoning_content:
+        size += _utf8_size(delta.reasoning_content)
+    elif delta.reasoning:
+        size += _utf8_size(delta.reasoning)
+    if delta.refusal:
+        size += _utf8_size(delta.refusal)
+    if delta.tool_calls:
+        size += sum(len(bytes(call)) for call in delta.tool_calls)
+    if delta.function_call is not None:
+        size += len(bytes(delta.function_call))
+    if delta.audio is not None:
+        size += len(bytes(delta.audio))
+    return size
+
+
+def _utf8_size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def tightened(loose: LooseChunk) -> Chunk:
+    """Return a chunk of odd types in the shape of the protocol: text where there is text, the rest by its size."""
+    choices: list[Choice] | UnsetType | None = UNSET
+    if isinstance(loose.choices, list):
+        choices = [_tight_choice(choice) for choice in loose.choices if isinstance(choice, dict)]
+    usage: ReportedUsage | UnsetType | None = UNSET
+    if isinstance(loose.usage, dict):
+        usage = msgspec.convert(loose.usage, ReportedUsage)
+    elif loose.usage is not UNSET:
+        usage = None
+    return Chunk(choices=choices, usage=usage, error=loose.error)
+
+
+def _tight_choice(choice: dict[str, Any]) -> Choice:
+    index, reason = choice.get("index"), choice.get("finish_reason")
+    return Choice(
+        index=index if isinstance(index, int) and 0 <= index < 1024 else 0,
+        delta=_tight_delta(choice.get("delta")),
+        message=_tight_delta(choice.get("message")),
+        finish_reason=None if reason is None else str(reason),
+    )
+
+
+def _tight_delta(delta: object) -> Delta | None:
+    if not isinstance(delta, dict):
+        return None
+    given = {name: delta[name] for name in Delta.__struct_fields__ if delta.get(name)}
+    if not given:
+        return Delta()
+    return Delta(content="".join(v if isinstance(v, str) else msgspec.json.encode(v).decode() for v in given.values()))
