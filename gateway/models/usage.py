@@ -46,7 +46,7 @@ class UsageEvent(models.Model):
     absorbed = models.BigIntegerField(default=0)
     usage_source = models.CharField(max_length=10, choices=UsageSource)
     #: Why the upstream's numbers were changed ("clamped"), or empty.
-    flags = models.CharField(max_length=60, default="", blank=True)
+    flags = models.CharField(max_length=200, default="", blank=True)
     status = models.CharField(max_length=16, choices=UsageStatus)
     http_status = models.SmallIntegerField()
     error_code = models.CharField(max_length=40, default="", blank=True)

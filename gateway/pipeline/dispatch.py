@@ -132,8 +132,8 @@ class Dispatcher:
         await self._end_stream(exchange, writer, relay)
 
     def _count(self, exchange: Exchange, relay: ChunkRelay) -> None:
+        exchange.usage = relay.final_usage()
         exchange.flags = ",".join(sorted(relay.flags))
-        exchange.usage = relay.usage
         if exchange.usage is None and exchange.produced:
             exchange.usage = relay.estimated_usage()
             exchange.usage_is_estimate = True

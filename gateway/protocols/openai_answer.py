@@ -1,8 +1,11 @@
 """Chat completion answers on their way to the client: relayed as bytes, scanned only for what billing and we must know.
 
-Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out: usage that only we asked for. All else passes
-as it came. An answer that is not JSON of the right shape is a failure of the upstream; an odd value inside is not.
+Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out: usage that only we asked for, and what names
+the upstream or its prices. All else passes as it came. An answer that is not JSON of the right shape is a failure of the
+upstream; an odd value inside is not.
 """
+
+from dataclasses import replace
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -10,7 +13,8 @@ from msgspec import UNSET, Raw
 from billing.rating import TokenUsage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
-from gateway.protocols.openai_shapes import Choice, Chunk, LooseChunk, output_of, tightened
+from gateway.protocols.openai_shapes import Choice, Chunk, LooseChunk, output_in, tightened
+from gateway.protocols.openai_told import told_fields
 from gateway.protocols.openai_usage import NO_FLAGS, ReportedUsage, estimated_output, usage_from
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
@@ -53,6 +57,7 @@ class ChunkRelay:
         "_our_prefix",
         "_prefix",
         "_prefixes_left",
+        "_reported_bytes",
         "_seen_choices",
         "_strip",
         "estimated_input",
@@ -77,7 +82,9 @@ class ChunkRelay:
         #: Content has come: from here on, no other upstream can be tried.
         self.started = False
         self.usage: TokenUsage | None = None
-        #: A chunk with usage was relayed to the client.
+        #: Output that the last report of usage knew of.
+        self._reported_bytes = 0
+        #: A chunk with usage was relayed to the client, and nothing has come out since.
         self.told_usage = False
         self.flags = NO_FLAGS
         self.output_bytes = 0
@@ -92,15 +99,7 @@ class ChunkRelay:
 
         Raises UpstreamFailure for an error object (with ``produced``) and for what is no chunk.
         """
-        if not payload.isascii():
-            # Raw values are not checked by the decode, and half a character would break every client.
-            self._check_utf8(payload)
-        try:
-            chunk = _decode(payload)
-        except msgspec.ValidationError:
-            chunk = self._loose(payload)
-        except (msgspec.DecodeError, RecursionError):
-            raise self._invalid("a chunk of its stream is not JSON") from None
+        chunk = self._chunk_in(payload)
         if chunk.error is not None:
             raise failure_from_error(chunk.error, produced=self.started)
         choices = chunk.choices
@@ -109,15 +108,21 @@ class ChunkRelay:
                 self._note(choice)
         usage = chunk.usage
         if usage is UNSET:
-            return self._renamed(payload) if choices is not UNSET else None
+            if choices is UNSET:
+                return None
+            return self._rewritten(payload) if chunk.names_its_upstream else self._renamed(payload)
         if usage is not None:
             self._count(usage)
         if not self._strip:
             self.told_usage = self.told_usage or usage is not None
-            return self._renamed(payload) if choices is not UNSET else self._rewritten(payload, {"choices": Raw(b"[]")})
+            if choices is UNSET:
+                return self._rewritten(payload, {"choices": Raw(b"[]")})
+            return (
+                self._renamed(payload) if usage is None and not chunk.names_its_upstream else self._rewritten(payload)
+            )
         if not choices and usage is not None:
             return None
-        if usage is None and payload.endswith(_USAGE_NULL):
+        if usage is None and payload.endswith(_USAGE_NULL) and not chunk.names_its_upstream:
             # At the very end it can only be the chunk's own.
             return self._renamed(payload[: -len(_USAGE_NULL)] + b"}")
         return self._rewritten(payload)
@@ -126,22 +131,32 @@ class ChunkRelay:
         """Return our own count so far, for an upstream that reports none."""
         return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
 
+    def final_usage(self) -> TokenUsage | None:
+        """Return the upstream's report, None if there was none; what came out after it is added by our own count."""
+        if self.usage is None or self.output_bytes == self._reported_bytes:
+            return self.usage
+        self.flags |= {"usage_stale"}
+        later = estimated_output(self.output_bytes - self._reported_bytes)
+        return replace(self.usage, output=self.usage.output + later)
+
     def _count(self, reported: ReportedUsage) -> None:
         usage, flags = usage_from(reported, output_bytes=self.output_bytes)
-        self.usage = usage or self.usage
         self.flags |= flags
+        if usage is not None:
+            self.usage = usage
+            self._reported_bytes = self.output_bytes
 
     def _note(self, choice: Choice) -> None:
+        if choice.error is not None:
+            raise failure_from_error(choice.error, produced=self.started)
         if choice.index not in self._seen_choices:
             self._seen_choices.add(choice.index)
         if choice.finish_reason is not None:
             self._finished_choices.add(choice.index)
-        delta = choice.delta
-        if delta is None:
-            return
-        size = output_of(delta)
+        size = output_in(choice)
         if size:
             self.started = True
+            self.told_usage = False
             self.output_bytes += size
 
     def _renamed(self, payload: bytes) -> bytes:
@@ -168,13 +183,24 @@ class ChunkRelay:
         self._our_prefix = _encode(fields)[:-1] + b"," + found
 
     def _rewritten(self, payload: bytes, extra: dict[str, Raw] | None = None) -> bytes:
-        fields = _decode_fields(payload)
+        fields = told_fields(_decode_fields(payload))
         fields["id"], fields["model"] = self._id, self._model
         if self._strip:
             fields.pop("usage", None)
         if extra:
             fields.update(extra)
         return _encode(fields)
+
+    def _chunk_in(self, payload: bytes) -> Chunk:
+        if not payload.isascii():
+            # Raw values are not checked by the decode, and half a character would break every client.
+            self._check_utf8(payload)
+        try:
+            return _decode(payload)
+        except msgspec.ValidationError:
+            return self._loose(payload)
+        except (msgspec.DecodeError, RecursionError):
+            raise self._invalid("a chunk of its stream is not JSON") from None
 
     def _loose(self, payload: bytes) -> Chunk:
         try:
@@ -204,7 +230,7 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
             chunk = _decode(body)
         except msgspec.ValidationError:
             chunk = tightened(_decode_loose(body))
-        fields = _decode_fields(body)
+        fields = told_fields(_decode_fields(body))
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise UpstreamFailure(FailureKind.INVALID, "its answer is not a JSON object") from None
     if chunk.error is not None:
@@ -215,8 +241,9 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
     fields["model"] = Raw(_encode(model))
     size = 0
     for choice in chunk.choices:
-        if choice.message is not None:
-            size += output_of(choice.message)
+        if choice.error is not None:
+            raise failure_from_error(choice.error, produced=False)
+        size += output_in(choice)
     usage, flags = None, NO_FLAGS
     if isinstance(chunk.usage, ReportedUsage):
         usage, flags = usage_from(chunk.usage, output_bytes=size)

@@ -18,6 +18,7 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: list[Raw] | None = None
     function_call: Raw | None = None
     audio: Raw | None = None
+    images: Raw | None = None
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -28,6 +29,7 @@ class Choice(msgspec.Struct, gc=False):
     message: Delta | None = None
     finish_reason: str | None = None
     text: str | None = None
+    error: Any = None
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -36,6 +38,14 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | UnsetType | None = UNSET
     usage: ReportedUsage | UnsetType | None = UNSET
     error: Any = None
+    #: Who really answered, as OpenRouter and Groq say it.
+    provider: Any = None
+    x_groq: Any = None
+
+    @property
+    def names_its_upstream(self) -> bool:
+        """Whether it holds a field that is not for clients."""
+        return self.provider is not None or self.x_groq is not None
 
 
 class LooseChunk(msgspec.Struct, gc=False):
@@ -44,10 +54,23 @@ class LooseChunk(msgspec.Struct, gc=False):
     choices: Any = UNSET
     usage: Any = UNSET
     error: Any = None
+    provider: Any = None
+    x_groq: Any = None
 
 
-def output_of(delta: Delta) -> int:
-    """Return the UTF-8 bytes that came out in a delta or message, 0 if none did."""
+def output_in(choice: Choice) -> int:
+    """Return the UTF-8 bytes that came out in a choice, wherever its upstream puts them: what reaches a client is billed."""
+    size = 0
+    if choice.delta is not None:
+        size = _output_of(choice.delta)
+    if choice.message is not None:
+        size += _output_of(choice.message)
+    if choice.text:
+        size += _utf8_size(choice.text)
+    return size
+
+
+def _output_of(delta: Delta) -> int:
     size = 0
     if delta.content:
         size += _utf8_size(delta.content)
@@ -63,6 +86,8 @@ def output_of(delta: Delta) -> int:
         size += len(bytes(delta.function_call))
     if delta.audio is not None:
         size += len(bytes(delta.audio))
+    if delta.images is not None:
+        size += len(bytes(delta.images))
     return size
 
 
@@ -80,7 +105,7 @@ def tightened(loose: LooseChunk) -> Chunk:
         usage = msgspec.convert(loose.usage, ReportedUsage)
     elif loose.usage is not UNSET:
         usage = None
-    return Chunk(choices=choices, usage=usage, error=loose.error)
+    return Chunk(choices=choices, usage=usage, error=loose.error, provider=loose.provider, x_groq=loose.x_groq)
 
 
 def _tight_choice(choice: dict[str, Any]) -> Choice:
@@ -90,6 +115,8 @@ def _tight_choice(choice: dict[str, Any]) -> Choice:
         delta=_tight_delta(choice.get("delta")),
         message=_tight_delta(choice.get("message")),
         finish_reason=None if reason is None else str(reason),
+        text=choice["text"] if isinstance(choice.get("text"), str) else None,
+        error=choice.get("error"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The usage that a client is told, in the protocol's form: the same numbers that are billed, when they are not the upstream's."""
+"""What a client is told beside the answer itself: usage as it is billed, and nothing of who answered or at what price."""
 
 from typing import Any
 
@@ -8,6 +8,23 @@ from msgspec import Raw
 from billing.rating import TokenUsage
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+#: Fields in which aggregators and hosts name themselves.
+_THEIRS = ("provider", "x_groq")
+
+
+def told_fields(fields: dict[str, Raw]) -> dict[str, Raw]:
+    """Return an answer's or chunk's fields without what names the upstream or its prices; changes them in place."""
+    for name in _THEIRS:
+        fields.pop(name, None)
+    usage = fields.get("usage")
+    if usage is not None and bytes(usage)[:1] == b"{":
+        counts = _decode_fields(usage)
+        kept = {name: value for name, value in counts.items() if name.endswith(("_tokens", "_tokens_details"))}
+        if len(kept) < len(counts):
+            fields["usage"] = Raw(msgspec.json.encode(kept))
+    return fields
 
 
 def usage_object(usage: TokenUsage) -> dict[str, Any]:

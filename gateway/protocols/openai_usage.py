@@ -29,7 +29,8 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
 
     Flags: ``usage_clamped`` (negative, absurd, or a part larger than its whole), ``reasoning_outside`` (the upstream counts
     reasoning beside the completion instead of in it; it was added to the output), ``usage_zero_output`` (no output reported,
-    though ``output_bytes`` came out: our own count stands in), ``usage_unreadable``.
+    though ``output_bytes`` came out: our own count stands in), ``usage_unreadable``. A stream adds ``usage_stale`` where output
+    came after the last report.
     """
     if reported.prompt_tokens is None and reported.completion_tokens is None:
         return None, NO_FLAGS

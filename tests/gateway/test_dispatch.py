@@ -120,6 +120,16 @@ async def test_a_stream_ends_only_after_its_settlement_has_committed(rig: Rig) -
     assert rig.settlement.rated == CHARGE_12_8
 
 
+async def test_usage_that_was_reported_too_early_is_told_again_as_it_is_billed(rig: Rig) -> None:
+    client = Client()
+    early = chunk("", usage={"prompt_tokens": 12, "completion_tokens": 0})
+    rig.script("first", ScriptedCall(steps=[early, chunk("x" * 32), chunk(finish="stop")]))
+    await rig.serve(make_exchange(client, stream=True, stream_options={"include_usage": True}))
+    assert events(client)[-2]["usage"]["completion_tokens"] == 8
+    assert rig.settlement.rated == CHARGE_12_8
+    assert rig.record.flags == "usage_stale"
+
+
 async def test_usage_is_told_to_a_client_who_asked_and_only_to_them(rig: Rig) -> None:
     steps = [chunk("Hi"), chunk(finish="stop"), usage(12, 8)]
     asking, silent = Client(), Client()

@@ -22,6 +22,12 @@ def test_every_field_of_a_record_is_stored() -> None:
     assert row == dataclasses.asdict(record)
 
 
+def test_all_flags_at_once_fit_their_column() -> None:
+    every = "reasoning_outside,usage_clamped,usage_stale,usage_unreadable,usage_zero_output"
+    record_usage([record := usage_record(flags=every)])
+    assert UsageEvent.objects.get(id=record.id).flags == every
+
+
 def test_a_batch_is_written_whole_and_nothing_is_written_for_an_empty_one() -> None:
     record_usage([])
     assert not UsageEvent.objects.exists()
