@@ -30,10 +30,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Privileges(enum.Enum):
-    """As whom a program that refuses root runs."""
+    """As whom a program that refuses root, or a user without a name, runs."""
 
-    OWN = "own"  # we are not root: nothing to do
-    NAMESPACE = "namespace"  # still root outside, nobody inside a user namespace of its own: no file changes its owner
+    OWN = "own"  # we are an ordinary user: nothing to do
+    NAMESPACE = "namespace"  # still us outside, nobody inside a user namespace of its own: no file changes its owner
     NOBODY = "nobody"  # no namespaces here (many containers): really nobody, so its files must be where nobody can go
 
 
@@ -79,14 +79,23 @@ def _before_exec(privileges: Privileges, death_signal: signal.Signals) -> Callab
 
 
 def lowest_privileges() -> Privileges:
-    """Return how to run what refuses root on this machine."""
-    if os.geteuid() != 0:
+    """Return how to run what refuses root, and users without a name (containers have some), on this machine."""
+    is_root = os.geteuid() == 0
+    if not is_root and _has_a_name(os.geteuid()):
         return Privileges.OWN
     try:
         spawn([sys.executable, "-S", "-c", ""], privileges=Privileges.NAMESPACE).wait(10)
     except (subprocess.SubprocessError, OSError):
-        return Privileges.NOBODY
+        return Privileges.NOBODY if is_root else Privileges.OWN
     return Privileges.NAMESPACE
+
+
+def _has_a_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def spawn(

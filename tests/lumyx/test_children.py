@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lumyx import children
 from lumyx.children import Privileges, Program, command_of, end_leftover, lowest_privileges, spawn, stop
 
 PYTHON = [sys.executable, "-S", "-c"]
@@ -111,3 +112,26 @@ def test_a_program_that_keeps_dying_is_started_later_and_later(tmp_path: Path) -
     program.started_at -= 60  # a long life earns a quick restart
     program.plan_restart()
     assert program.pause == 0.5
+
+
+def test_an_ordinary_user_runs_things_as_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)  # daemon, bin: some name on every system
+    assert lowest_privileges() is Privileges.OWN
+
+
+def test_a_user_without_a_name_gets_one_inside_a_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers may run as any number; PostgreSQL wants to know its name."""
+    chosen: list[Privileges] = []
+
+    class Ended:
+        def wait(self, _timeout: float) -> int:
+            return 0
+
+    def note(_command: object, *, privileges: Privileges) -> Ended:
+        chosen.append(privileges)
+        return Ended()
+
+    monkeypatch.setattr(children, "spawn", note)
+    monkeypatch.setattr(os, "geteuid", lambda: 987_654)
+    assert lowest_privileges() is Privileges.NAMESPACE
+    assert chosen == [Privileges.NAMESPACE]
