@@ -132,6 +132,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         raise shape_error(error) from None
     except msgspec.DecodeError as error:
         raise grammar_error(error, body) from None
+    _check_names(fields)
     limit, limit_field = _explicit_limit(view)
     if not view.model or len(view.model) > MAX_MODEL_NAME:
         raise RequestShapeError("invalid_parameter", f"model must be 1 to {MAX_MODEL_NAME} characters long.", "model")
@@ -200,9 +201,10 @@ def upstream_body(
         fields.pop("max_tokens", None)
         fields.pop("max_completion_tokens", None)
         fields[max_tokens_field] = Raw(b"%d" % max_tokens)
-    if force_usage and request.stream and not request.include_usage:
+    if force_usage and request.stream:
         given = fields.get("stream_options")
         options = {} if given is None or bytes(given) == b"null" else _decode_fields(given)
+        options = {name: value for name, value in options.items() if name.casefold() != "include_usage"}
         options["include_usage"] = Raw(b"true")
         fields["stream_options"] = Raw(msgspec.json.encode(options))
     return msgspec.json.encode(fields)
@@ -219,6 +221,28 @@ def _explicit_limit(view: _View) -> tuple[int | None, Literal["max_tokens", "max
         message = f"max_tokens is {old} and max_completion_tokens is {new}: send only one of them."
         raise RequestShapeError("invalid_parameter", message, "max_tokens")
     return (old, "max_tokens") if new is None else (new, "max_completion_tokens")
+
+
+#: Fields by which some upstreams take another model, more output or paid extras than what was priced here, with the values
+#: that do no harm: OpenRouter's routing, lengths of llama.cpp and vLLM, searches that are billed apiece, dearer tiers.
+_UNPRICED: dict[str, tuple[bytes, ...]] = {
+    **dict.fromkeys(("models", "route", "provider", "plugins"), (b"null",)),
+    **dict.fromkeys(("n_predict", "best_of", "use_beam_search"), (b"null",)),
+    **dict.fromkeys(("web_search_options", "search_parameters"), (b"null",)),
+    "service_tier": (b"null", b'"auto"', b'"default"'),
+}
+_READ = frozenset(_View.__struct_fields__)
+
+
+def _check_names(fields: dict[str, Raw]) -> None:
+    """Refuse what would make the upstream serve another request than the one that is priced. Raises RequestShapeError."""
+    for name in fields.keys() - _READ:
+        if name in _UNPRICED and bytes(fields[name]) not in _UNPRICED[name]:
+            raise RequestShapeError("unsupported_parameter", f"{name} is not supported. Leave it out.", name)
+        # Servers written in Go read a field in any case, Unicode's look-alikes included, and the last one counts.
+        folded = name.casefold()
+        if folded != name and (folded in _READ or folded in _UNPRICED):
+            raise RequestShapeError("invalid_parameter", f"{folded} must be written in lower case.", folded)
 
 
 def _images_of(messages: list[Message]) -> tuple[Image, ...]:

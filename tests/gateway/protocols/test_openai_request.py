@@ -312,3 +312,37 @@ def test_the_estimate_is_a_token_for_four_bytes() -> None:
 
 def test_every_field_is_kept_raw() -> None:
     assert all(isinstance(value, msgspec.Raw) for value in parse(x=1, y={"z": []}).fields.values())
+
+
+PRICED_BY_OTHERS = (
+    "models route provider plugins n_predict best_of use_beam_search web_search_options search_parameters"
+)
+
+
+@pytest.mark.parametrize("name", PRICED_BY_OTHERS.split())
+def test_a_field_that_would_buy_more_than_was_priced_is_refused(name: str) -> None:
+    body = json.dumps({"model": "m", "messages": [USER], name: 1}).encode()
+    assert refusal(body)[::2] == ("unsupported_parameter", name)
+    assert parse(**{name: None}).model == "m"
+
+
+def test_only_the_ordinary_service_tiers_are_sold() -> None:
+    body = json.dumps({"model": "m", "messages": [USER], "service_tier": "priority"}).encode()
+    assert refusal(body)[::2] == ("unsupported_parameter", "service_tier")
+    for tier in ("auto", "default", None):
+        assert b"service_tier" in upstream_body(parse(service_tier=tier), model="up")
+
+
+@pytest.mark.parametrize("name", ["Model", "MAX_TOKENS", "\u017ftream", "max_to\u212aens", "N", "N_Predict"])
+def test_a_field_that_some_servers_would_read_in_place_of_ours_is_refused(name: str) -> None:
+    code, message, _ = refusal(json.dumps({"model": "m", "messages": [USER], name: 5}).encode())
+    assert code == "invalid_parameter"
+    assert "lower case" in message
+
+
+def test_a_stream_asks_for_usage_once_whatever_the_client_wrote() -> None:
+    options = b'{"include_usage":false,"Include_Usage":false,"more":1,"include_usage":true}'
+    body = b'{"model":"m","messages":[{"role":"user"}],"stream":true,"stream_options":' + options + b"}"
+    request = parse_chat_request(body)
+    assert request.include_usage
+    assert b'"stream_options":{"more":1,"include_usage":true}' in upstream_body(request, model="up")
