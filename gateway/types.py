@@ -13,6 +13,7 @@ class Principal:
     api_key_id: int
     workspace_id: int
     owner_id: int
+    maker_id: int | None
     is_test: bool
     #: Empty: all models.
     allowed_models: frozenset[str]

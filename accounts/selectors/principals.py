@@ -20,6 +20,8 @@ class PrincipalRow:
     api_key_id: int
     workspace_id: int
     owner_id: int
+    #: Who made the key, None where no person did: it lives no longer than its maker's right to keys.
+    maker_id: int | None
     is_test: bool
     #: Empty: all models.
     allowed_models: frozenset[str]
@@ -35,7 +37,7 @@ class PrincipalRow:
 
 # Plain SQL: composing the same query with the ORM took 3 ms of CPU at each cache miss, this 0.2.
 _PRINCIPAL = """
-SELECT k.id, k.workspace_id, w.owner_id, k.is_test, k.allowed_models, k.expires_at,
+SELECT k.id, k.workspace_id, w.owner_id, k.created_by_id, k.is_test, k.allowed_models, k.expires_at,
        k.revoked_at IS NOT NULL OR (
            k.created_by_id IS NOT NULL AND NOT EXISTS (
                SELECT FROM accounts_membership m JOIN accounts_user maker ON maker.id = m.user_id
@@ -71,11 +73,12 @@ def principal_row(digest: bytes) -> PrincipalRow | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    key, workspace, owner, is_test, models, expires_at, revoked, suspended, verified, policies = row
+    key, workspace, owner, maker, is_test, models, expires_at, revoked, suspended, verified, policies = row
     return PrincipalRow(
         api_key_id=key,
         workspace_id=workspace,
         owner_id=owner,
+        maker_id=maker,
         is_test=is_test,
         allowed_models=frozenset(models),
         expires_at=expires_at,

@@ -15,6 +15,7 @@ def principal_of(digest: bytes) -> Principal | None:
         api_key_id=row.api_key_id,
         workspace_id=row.workspace_id,
         owner_id=row.owner_id,
+        maker_id=row.maker_id,
         is_test=row.is_test,
         allowed_models=frozenset(row.allowed_models),
         expires_at=row.expires_at,

@@ -163,7 +163,7 @@ class Store:
             case "workspace":
                 self._principals.drop(lambda p: str(p.workspace_id) == number)
             case "user":
-                self._principals.drop(lambda p: str(p.owner_id) == number)
+                self._principals.drop(lambda p: number in (str(p.owner_id), str(p.maker_id)))
             case _:
                 self._principals.clear()
 

@@ -38,6 +38,7 @@ def test_a_key_is_resolved_in_one_query(cast: Cast, django_assert_num_queries: D
         api_key_id=new.row.pk,
         workspace_id=cast.workspace.pk,
         owner_id=cast.alice.pk,
+        maker_id=cast.bob.pk,
         is_test=True,
         allowed_models=frozenset({"a", "b"}),
         expires_at=None,

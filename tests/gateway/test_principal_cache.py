@@ -10,6 +10,7 @@ ALICE = Principal(
     api_key_id=1,
     workspace_id=10,
     owner_id=100,
+    maker_id=100,
     is_test=False,
     allowed_models=frozenset(),
     expires_at=None,

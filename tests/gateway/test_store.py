@@ -9,7 +9,9 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from accounts.services.apikeys import NewApiKey, revoke_api_key
+from accounts.models import User
+from accounts.roles import Role
+from accounts.services.apikeys import NewApiKey, create_api_key, revoke_api_key
 from accounts.services.workspaces import suspend_workspace
 from billing.selectors.ledger import balance_of, open_holds
 from billing.services.tiers import set_limits
@@ -19,7 +21,7 @@ from gateway.services.catalog import apply_catalog
 from gateway.store import Store, StoreUnavailableError, UsageRecord
 from gateway.types import Principal
 from lumyx.lib.ids import uuid7
-from tests.factories import fund, make_api_key, make_workspace
+from tests.factories import fund, make_api_key, make_member, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -129,6 +131,17 @@ async def test_a_suspension_and_new_limits_are_seen_within_a_second(store: Store
             principal = await known(store, key)
             if principal.suspended and principal.requests_per_minute == 7:
                 break
+            await asyncio.sleep(0.01)
+
+
+async def test_a_maker_who_is_shut_out_takes_the_keys_along_within_a_second(store: Store, key: NewApiKey) -> None:
+    bob = await in_thread(lambda: make_member(key.row.workspace, Role.DEVELOPER))
+    made = await in_thread(lambda: create_api_key(workspace=key.row.workspace, name="bob's", created_by=bob))
+    await eventually(lambda: store._principals.lifetime > 10)
+    assert not (await known(store, made)).revoked
+    await in_thread(lambda: User.objects.filter(pk=bob.pk).update(is_active=False))
+    async with asyncio.timeout(1.0):
+        while not (await known(store, made)).revoked:
             await asyncio.sleep(0.01)
 
 
