@@ -89,8 +89,10 @@ class MinuteLimiter:
                     counts = await self._script(
                         keys=[key for key, _, _ in batch], args=[limit for _, limit, _ in batch]
                     )
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("Redis does not answer; pace limits are kept by this process alone: %s", error)
+                if len(counts) != len(batch):
+                    raise RedisError(f"{len(counts)} answers to {len(batch)} questions")
+            except Exception as error:  # a failure of any kind must not leave those who wait without an answer
+                log.warning("Redis does not answer; pace limits are kept by this process alone: %r", error)
                 self._retry_at = clock.monotonic() + COOL_OFF
                 counts = [self._take_locally(key, int(key.rsplit(":", 1)[1]), limit) for key, limit, _ in batch]
             for (_, _, future), used in zip(batch, counts, strict=True):

@@ -64,3 +64,17 @@ async def test_without_redis_this_process_keeps_the_pace_and_does_not_wait_each_
     assert sum(pace.allowed for pace in paces) == 3
     assert asyncio.get_running_loop().time() - began < 2
     await away.close()
+
+
+@pytest.mark.parametrize("answer", [[], None])
+async def test_an_answer_that_makes_no_sense_leaves_nobody_waiting(
+    limiter: MinuteLimiter, monkeypatch: pytest.MonkeyPatch, answer: list[int] | None
+) -> None:
+    async def script(**_: object) -> list[int] | None:
+        return answer
+
+    monkeypatch.setattr(limiter, "_script", script)
+    async with asyncio.timeout(2):
+        assert (await limiter.take("w1", limit=3)).allowed
+        limiter._retry_at = 0.0
+        assert (await limiter.take("w1", limit=3)).allowed
