@@ -5,7 +5,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from gateway.endpoints import chat, models
-from gateway.errors import ApiError, internal_error, not_found, unavailable
+from gateway.errors import ApiError, internal_error, not_found, shown, unavailable
 from gateway.http import Receive, Scope, Send, send_error
 from gateway.pipeline import Arrival, Gateway
 from gateway.store import StoreUnavailableError
@@ -36,15 +36,19 @@ class GatewayApp:
         arrival.send = watched
         try:
             await self._route(scope["method"], scope["path"], arrival)
+            return
         except ApiError as error:
-            await send_error(send, error, request_id=arrival.id.hex)
+            failure = error
         except StoreUnavailableError as error:
             log.warning("request %s refused: %s", arrival.id.hex, error)
-            await send_error(send, unavailable(), request_id=arrival.id.hex)
+            failure = unavailable()
         except Exception:
             log.exception("request %s met a bug", arrival.id.hex)
-            if not started:
-                await send_error(send, internal_error(), request_id=arrival.id.hex)
+            if started:
+                return
+            failure = internal_error()
+        unread = receive if _has_body(scope) and not arrival.is_read else None
+        await send_error(send, failure, request_id=arrival.id.hex, unread=unread)
 
     async def _route(self, method: str, path: str, arrival: Arrival) -> None:
         gateway = self.gateway
@@ -64,6 +68,10 @@ class GatewayApp:
             raise not_found(path)
 
 
+def _has_body(scope: Scope) -> bool:
+    return any(name == b"content-length" and value != b"0" for name, value in scope["headers"])
+
+
 def _endpoint_of(path: str) -> str:
     for base in BASES:
         if path.startswith(base + "/"):
@@ -74,5 +82,5 @@ def _endpoint_of(path: str) -> str:
 def _require(method: str, allowed: str, path: str) -> None:
     if method != allowed:
         raise ApiError(
-            405, "method_not_allowed", f"{path[:200]} answers {allowed} only.", headers=[(b"allow", allowed.encode())]
+            405, "method_not_allowed", f"{shown(path)} answers {allowed} only.", headers=[(b"allow", allowed.encode())]
         )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from lumyx.lib.redaction import redact
+
 Header = tuple[bytes, bytes]
 
 TYPE_BY_STATUS = {
@@ -51,9 +53,14 @@ def retry_after(seconds: int) -> Header:
     return (b"retry-after", str(seconds).encode())
 
 
+def shown(text: str) -> str:
+    """Return what a client sent as it may stand in a message: short, and without the key that was put in the wrong place."""
+    return redact(text)[:200]
+
+
 def not_found(path: str) -> ApiError:
     """Return the error for a path that no endpoint serves."""
-    return ApiError(404, "not_found", f"There is no endpoint at {path[:200]}. See /docs for the ones there are.")
+    return ApiError(404, "not_found", f"There is no endpoint at {shown(path)}. See /docs for the ones there are.")
 
 
 def unavailable(message: str = "The service cannot answer right now. Try again in a few seconds.") -> ApiError:

@@ -17,6 +17,8 @@ SSE: tuple[Header, ...] = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
+#: After a refusal the rest of a body is read and dropped, so that the client gets to read the answer.
+DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024 * 1024, 5.0
 #: A comment line: every SSE client skips it, every proxy sees life.
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -60,6 +62,20 @@ async def read_body(receive: Receive, *, limit: int, deadline: float) -> bytes |
             return b"".join(parts)
 
 
+async def drain_body(receive: Receive) -> None:
+    """Read what is left of a body and drop it, within bounds."""
+    left = DRAIN_BYTES
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        return
+
+
 def _too_large(limit: int) -> bytes:
     raise ApiError(413, "body_too_large", f"The body is larger than the limit of {limit} bytes.")
 
@@ -87,24 +103,20 @@ async def send_json(
 
 
 async def send_error(
-    send: Send,
-    error: ApiError,
-    *,
-    request_id: str,
-    headers: Sequence[Header] = (),
-    before_end: Callable[[], Awaitable[None]] | None = None,
+    send: Send, error: ApiError, *, request_id: str, headers: Sequence[Header] = (), unread: Receive | None = None
 ) -> None:
     """Send an error body.
 
-    ``before_end`` runs when the client can already read the whole answer, but before the connection closes.
+    ``unread`` is ASGI's receive where the request's body may not have been read to its end: the answer goes out at once, the
+    rest of the body is dropped, and the connection closes, because a server would wait for that rest without end.
     """
     body = error.body(request_id)
     extra = [*error.headers, *headers]
-    if before_end is None:
+    if unread is None:
         await send_json(send, body, request_id=request_id, status=error.status, headers=extra)
         return
     head = [JSON, (b"content-length", str(len(body)).encode()), (b"connection", b"close"), *id_headers(request_id)]
     await send({"type": "http.response.start", "status": error.status, "headers": [*head, *extra]})
     await send({"type": "http.response.body", "body": body, "more_body": True})
-    await before_end()
+    await drain_body(unread)
     await send({"type": "http.response.body", "body": b""})

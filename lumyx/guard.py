@@ -4,7 +4,6 @@ cap and a deadline before Django sees them. The gateway reads its own bodies, af
 Fails closed, with the API's error body. Facts behind each rule: docs/architecture.md, "The guard".
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -22,8 +21,6 @@ MAX_HEADER_BYTES = 64 * 1024
 MAX_CONTENT_TYPE = 200
 #: Headers that change what a request means: twice is an attack or a broken proxy, never a client.
 SINGLE = frozenset({b"host", b"content-length", b"content-type"})
-#: After a refusal the rest of a body is read and dropped, so that the client gets to read the answer.
-DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024 * 1024, 5.0
 
 
 def header_fault(headers: list[tuple[bytes, bytes]], *, body_limit: int) -> ApiError | None:
@@ -58,15 +55,6 @@ def header_fault(headers: list[tuple[bytes, bytes]], *, body_limit: int) -> ApiE
     return None
 
 
-async def _drained(receive: Receive) -> None:
-    left = DRAIN_BYTES
-    while left > 0:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
-        left -= len(message.get("body", b""))
-
-
 def _replay(body: bytes, receive: Receive) -> Receive:
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -96,27 +84,15 @@ class Guard:
         api = self.is_api(scope["path"])
         fault = header_fault(scope["headers"], body_limit=self.api_limit if api else self.site_limit)
         if fault is not None:
-            await self._refuse(fault, receive, send)
+            await send_error(send, fault, request_id=uuid7().hex, unread=receive)
             return
         if not api and scope["method"] not in ("GET", "HEAD"):
             try:
                 body = await read_body(receive, limit=self.site_limit, deadline=self.deadline)
             except ApiError as error:
-                await self._refuse(error, receive, send)
+                await send_error(send, error, request_id=uuid7().hex, unread=receive)
                 return
             if body is None:
                 return
             receive = _replay(body, receive)
         await self.app(scope, receive, send)
-
-    async def _refuse(self, error: ApiError, receive: Receive, send: Send) -> None:
-        """Answer at once, then drop what is left of the body; only then close the connection."""
-
-        async def drain() -> None:
-            try:
-                async with asyncio.timeout(DRAIN_SECONDS):
-                    await _drained(receive)
-            except TimeoutError:
-                return
-
-        await send_error(send, error, request_id=uuid7().hex, before_end=drain)

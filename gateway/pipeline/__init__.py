@@ -57,6 +57,8 @@ class Arrival:
     receive: Receive
     send: Send
     id: uuid.UUID = field(default_factory=uuid7)
+    #: The body has come in to its end, or there is none.
+    is_read: bool = False
 
 
 async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gateway: Gateway) -> None:
@@ -67,6 +69,7 @@ async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gatewa
     body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
     if body is None:
         return
+    arrival.is_read = True
     exchange = Exchange(
         id=arrival.id,
         send=arrival.send,
@@ -98,15 +101,25 @@ async def _serve(exchange: Exchange, gateway: Gateway) -> None:
 async def _watch(receive: Receive, exchange: Exchange, task: "asyncio.Task[None]") -> None:
     """Wait for the end of the answer, and notice when the client leaves before it.
 
-    ASGI tells of a disconnect through receive() only, and servers wake a waiting receive() when the response is complete.
+    ASGI tells of a disconnect through receive() only, and servers wake a waiting receive() when the response is complete. That
+    it never is for a client that has stopped reading: then the end of the task is the end of the waiting.
     """
+
+    def stop_waiting(_: object) -> None:
+        if exchange.client_gone and not has_left:
+            waiting.reschedule(asyncio.get_running_loop().time())
+
+    has_left = False
     try:
-        while not task.done():
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                exchange.client_gone = True
-                break
+        async with asyncio.timeout(None) as waiting:
+            task.add_done_callback(stop_waiting)
+            while not task.done() and not has_left:
+                message = await receive()
+                has_left = message["type"] == "http.disconnect"
+        exchange.client_gone = exchange.client_gone or has_left
         await asyncio.shield(task)
+    except TimeoutError:
+        return
     except asyncio.CancelledError:
         exchange.client_gone = True
         raise

@@ -1,6 +1,6 @@
 """What a key may call and what a model can do: checked before anything is counted or charged. Pure."""
 
-from gateway.errors import ApiError
+from gateway.errors import ApiError, shown
 from gateway.protocols.openai_chat import ChatRequest
 from gateway.types import CatalogSnapshot, ModelInfo, Principal
 
@@ -25,7 +25,9 @@ def find_model(
     """Return the model that a caller asked for. Raises ApiError 404 model_not_found, 403 model_not_allowed."""
     model = catalog.models.get(public_id)
     if model is None or not can_see(model, principal, sandbox_is_open=sandbox_is_open):
-        raise ApiError(404, "model_not_found", f"There is no model `{public_id[:200]}`. GET /api/v1/models lists them.")
+        raise ApiError(
+            404, "model_not_found", f"There is no model `{shown(public_id)}`. GET /api/v1/models lists them."
+        )
     if not can_use(model, principal):
         raise ApiError(403, "model_not_allowed", f"This API key may not use `{model.public_id}`.")
     return model

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 
 from lumyx.lib.crypto import new_api_key
-from lumyx.redaction import redact
+from lumyx.lib.redaction import redact
 
 
 def test_an_api_key_keeps_only_its_public_prefix() -> None:
