@@ -116,8 +116,8 @@ async def _watch(receive: Receive, exchange: Exchange, task: "asyncio.Task[None]
             while not task.done() and not has_left:
                 message = await receive()
                 has_left = message["type"] == "http.disconnect"
-        exchange.client_gone = exchange.client_gone or has_left
-        await asyncio.shield(task)
+            exchange.client_gone = exchange.client_gone or has_left
+            await asyncio.shield(task)
     except TimeoutError:
         return
     except asyncio.CancelledError:
