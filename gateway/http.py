@@ -118,5 +118,6 @@ async def send_error(
     head = [JSON, (b"content-length", str(len(body)).encode()), (b"connection", b"close"), *id_headers(request_id)]
     await send({"type": "http.response.start", "status": error.status, "headers": [*head, *extra]})
     await send({"type": "http.response.body", "body": body, "more_body": True})
-    await drain_body(unread)
+    if error.status != 408:  # whoever was too slow for the deadline gets no more time
+        await drain_body(unread)
     await send({"type": "http.response.body", "body": b""})
