@@ -109,7 +109,10 @@ def _clean_expiry(expires_at: dt.datetime | None) -> dt.datetime | None:
         raise InvalidApiKeyOptionError("The expiry needs a time zone, for example 2030-01-31T00:00:00Z.")
     if expires_at <= clock.now():
         raise InvalidApiKeyOptionError(f"The expiry {expires_at.isoformat()} is in the past.")
-    return expires_at
+    try:
+        return clock.in_utc(expires_at)
+    except ValueError as error:
+        raise InvalidApiKeyOptionError(f"The expiry cannot be kept: {error}") from error
 
 
 def _clean_models(models: Iterable[str]) -> list[str]:

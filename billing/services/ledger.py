@@ -20,6 +20,7 @@ from billing.services import ledger_rows as rows
 from billing.services.admission import AdmissionDesk, Closing, WalletState, close_holds
 from billing.services.ledger_rows import Entry
 from billing.types import Admission, Admitted, ClawbackOutcome, ExpiredHold, GrantOutcome, Settled, Settlement
+from lumyx.lib import clock
 from lumyx.lib.money import MAX_NANO
 
 #: Burn-down: what the customer paid for is spent last.
@@ -121,7 +122,8 @@ def grant(
     """Give a workspace credit, once per ``source``. Debt is repaid first; the rest can be spent at once.
 
     Raises:
-        ValueError: amount not above zero, an unknown kind, an empty source, or paid credit that would expire.
+        ValueError: amount not above zero, an unknown kind, an empty source, paid credit that would expire, or an expiry
+            that is not a time in UTC.
         UnknownWorkspaceError: no such workspace.
         SourceConflictError: the source was granted before with another workspace, kind or amount.
     """
@@ -133,6 +135,7 @@ def grant(
         raise ValueError("Paid credit never expires.")
     if not source.strip():
         raise ValueError("A grant needs a source, so that it is given once.")
+    expires_at = None if expires_at is None else clock.in_utc(expires_at)
     with rows.open_books(savepoint=True) as cursor:
         wallet = _lock_one(cursor, workspace_id)
         grant_id = rows.add_grant(

@@ -17,6 +17,19 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def in_utc(at: dt.datetime) -> dt.datetime:
+    """Return an aware time in UTC. Raises ValueError for one without a zone, or beyond the years 1 to 9999 in UTC.
+
+    PostgreSQL keeps such a time, but no row that holds it can be read again.
+    """
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone.")
+    try:
+        return at.astimezone(dt.UTC)
+    except OverflowError as error:
+        raise ValueError(f"{at.isoformat()} is not within the years 1 to 9999 in UTC.") from error
+
+
 def until_midnight(at: dt.datetime) -> dt.timedelta:
     """Return the time from ``at`` to the next 00:00 UTC, when daily quotas start anew."""
     at = at.astimezone(dt.UTC)

@@ -16,6 +16,7 @@ printed all the same, ``{"error": {"code", "message"}}`` unless there was an ans
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -24,6 +25,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError
 
 JSON_HELP = "print one JSON object as the last line of standard output"
+#: Python turns bytes of the command line that are not UTF-8 into lone surrogates.
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Subcommands:
@@ -80,6 +83,8 @@ class JsonCommand(BaseCommand):
         own: argparse.ArgumentParser = options["own_arguments"]
         names = {action.dest for action in own._actions} - {"help", "json"}
         try:
+            for name in sorted(names):
+                self._refuse_unstorable(name, options[name])
             options["run_subcommand"](**{name: options[name] for name in names})
         except CommandError as error:
             self._print_error("failed", str(error))
@@ -100,6 +105,12 @@ class JsonCommand(BaseCommand):
             if stop.code == 2 and "--json" in argv:
                 self._print_json({"error": {"code": "usage", "message": "Wrong usage; see standard error, or --help."}})
             raise
+
+    def _refuse_unstorable(self, name: str, value: object) -> None:
+        """Refuse text that no column and no file name can hold: a NUL, or bytes of the shell that are not UTF-8."""
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and UNSTORABLE.search(text) for text in texts):
+            self.fail(f"{name} holds a NUL or bytes that are not UTF-8.")
 
     def _print_error(self, code: str, message: str) -> None:
         if self._as_json and not self._has_answered:

@@ -116,6 +116,16 @@ def test_an_expiry_must_lie_in_the_future_and_say_its_zone(cast: Cast) -> None:
         create_api_key(workspace=cast.workspace, name="k", expires_at=clock.now() - dt.timedelta(seconds=1))
     with pytest.raises(InvalidApiKeyOptionError, match="needs a time zone"):
         create_api_key(workspace=cast.workspace, name="k", expires_at=dt.datetime(2999, 1, 1))  # noqa: DTZ001  the point
+    beyond = dt.datetime.fromisoformat("9999-12-31T23:59:59-12:00")
+    with pytest.raises(InvalidApiKeyOptionError, match="not within the years 1 to 9999"):
+        create_api_key(workspace=cast.workspace, name="k", expires_at=beyond)
+
+
+def test_an_expiry_in_any_zone_is_kept_in_utc(cast: Cast) -> None:
+    expiry = dt.datetime.fromisoformat("2999-01-01T00:00:00+23:59")
+    row = create_api_key(workspace=cast.workspace, name="k", expires_at=expiry).row
+    row.refresh_from_db()
+    assert row.expires_at == expiry
 
 
 @pytest.mark.parametrize("models", [[""], ["a b"], ["-x"], ["x" * 201], ["a\x00"], ["m"] * 1 + ["é"]])

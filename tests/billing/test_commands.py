@@ -83,6 +83,7 @@ def test_a_grant_can_expire(account: Account, expires: str) -> None:
         ({"kind": "promo", "expires": "soon"}, "'soon' is not an ISO date or time"),
         ({"kind": "promo", "expires": "2099-02-31"}, "is not an ISO date or time"),
         ({"kind": "promo", "expires": "2020-01-01"}, "is in the past"),
+        ({"kind": "promo", "expires": "9999-12-31T23:59:59-12:00"}, "not within the years 1 to 9999"),
         ({"source": " "}, "needs a source"),
         ({"source": "x" * 201}, "at most 200 characters"),
     ],

@@ -106,3 +106,14 @@ def test_help_names_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
     code, _out, _err = run_from_shell("--help")
     assert code == 0
     assert "greet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\udcff"])
+def test_text_that_cannot_be_stored_is_refused_before_the_command_runs(name: str) -> None:
+    code, out, err = run_from_shell("greet", "--loud-name", name, "--json")
+    assert code == 1
+    assert json.loads(out)["error"] == {
+        "code": "failed",
+        "message": "loud_name holds a NUL or bytes that are not UTF-8.",
+    }
+    assert "about to greet" not in err
