@@ -50,6 +50,11 @@ def check_model(request: ChatRequest, *, model: ModelInfo, principal: Principal)
             "policy_not_accepted",
             f"`{name}` needs the acceptance of the policy `{UNCENSORED}`. Ask the operator of this service.",
         )
+    if model.is_free and request.n > 1:
+        # The daily limit counts requests; each choice is an answer of its own.
+        raise ApiError(
+            400, "unsupported_parameter", f"n is 1 for free models such as `{name}`. Send one request a choice."
+        )
     if request.stream and not model.supports_streaming:
         raise ApiError(400, "model_lacks_streaming", f"`{name}` cannot stream. Send the request without `stream`.")
     if request.has_tools and "tools" not in model.tags:

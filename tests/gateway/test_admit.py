@@ -281,3 +281,13 @@ def test_the_request_id_is_32_hexadecimal_digits() -> None:
     exchange = make_exchange(Client())
     assert uuid.UUID(hex=exchange.request_id) == exchange.id
     assert exchange.response_id == f"chatcmpl-{exchange.request_id}"
+
+
+async def test_one_request_to_a_free_model_is_one_answer() -> None:
+    ledger = Ledger()
+    with pytest.raises(ApiError) as caught:
+        await _admit(make_exchange(Client(), model=make_model(is_free=True), n=2), ledger)
+    assert (caught.value.status, caught.value.code) == (400, "unsupported_parameter")
+    assert ledger.asked == []
+    await _admit(make_exchange(Client(), model=make_model(is_free=True), n=1), ledger)
+    await _admit(make_exchange(Client(), n=2), ledger)
