@@ -63,7 +63,8 @@ def _code_of(detail: str) -> str:
 
 
 def _detail_of(error: Any) -> str:
-    if not isinstance(error, dict):
-        return str(error)[:MAX_DETAIL]
-    parts = [str(error[name]) for name in ("code", "type", "param", "message") if error.get(name)]
-    return ": ".join(parts)[:MAX_DETAIL] or str(error)[:MAX_DETAIL]
+    """Return an error in one line: upstreams quote what clients sent, and that may not write lines of our log."""
+    text = str(error)
+    if isinstance(error, dict):
+        text = ": ".join(str(error[name]) for name in ("code", "type", "param", "message") if error.get(name)) or text
+    return "".join(letter if letter.isprintable() else " " for letter in text[:MAX_DETAIL])

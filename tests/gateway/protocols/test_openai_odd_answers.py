@@ -59,3 +59,12 @@ def test_an_error_inside_a_choice_is_a_failure_and_not_for_clients() -> None:
     assert failure_of(payload).kind is FailureKind.SERVER_ERROR
     with pytest.raises(UpstreamFailure):
         relay_whole(payload, response_id="i", model="m")
+
+
+@pytest.mark.parametrize(
+    "error", ["a\nERROR forged", {"message": "a\r\nERROR forged\x1b[2J"}, {"odd": "a\u2028ERROR forged"}]
+)
+def test_an_error_of_an_upstream_is_one_line_of_the_log(error: Any) -> None:
+    detail = failure_of(json.dumps({"error": error}).encode()).detail
+    assert "ERROR forged" in detail
+    assert detail.isprintable()
