@@ -21,7 +21,7 @@ from billing.services.admission import AdmissionDesk, Closing, WalletState, clos
 from billing.services.ledger_rows import Entry
 from billing.types import Admission, Admitted, ClawbackOutcome, ExpiredHold, GrantOutcome, Settled, Settlement
 from lumyx.lib import clock
-from lumyx.lib.money import MAX_NANO
+from lumyx.lib.money import MAX_NANO, format_usd
 
 #: Burn-down: what the customer paid for is spent last.
 PRIORITIES = {GrantKind.VIP: 10, GrantKind.PROMO: 10, GrantKind.PAID: 30}
@@ -148,6 +148,8 @@ def grant(
         repaid = min(-overdraft.remaining, amount)
         fresh = GrantState(grant_id, amount - repaid, expires_at)
         overdraft.remaining += repaid
+        if wallet.posted + amount > MAX_NANO:
+            raise ValueError(f"The balance would be more than {format_usd(MAX_NANO)}, which the books cannot hold.")
         entries = [Entry(workspace_id, fresh.id, EntryKind.GRANT, f"issued:{kind}", amount, source)]
         if repaid:
             entries.append(Entry(workspace_id, fresh.id, EntryKind.DEBT_REPAY, DEBT, -repaid, source))

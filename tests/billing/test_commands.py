@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from billing.selectors.ledger import balance_of, entries_of
+from lumyx.lib.money import NANO_PER_USD
 from tests.billing.builders import Account, admit_one, make_account, overdue, run_sql, settle_one
 
 pytestmark = pytest.mark.django_db
@@ -93,6 +94,13 @@ def test_a_wrong_grant_is_refused_with_a_reason(account: Account, options: dict[
     assert message in text
     assert answer == {"error": {"code": "failed", "message": text}}
     assert balance_of(account.id).posted == 0
+
+
+def test_a_grant_that_the_books_could_not_hold_is_refused(account: Account) -> None:
+    run(*grant(account, amount="9000000000"))
+    _answer, text = fail(*grant(account, amount="9000000000", source="again"))
+    assert text == "The balance would be more than $9,223,372,036.85, which the books cannot hold."
+    assert balance_of(account.id).posted == 9_000_000_000 * NANO_PER_USD
 
 
 def test_a_source_with_another_amount_is_refused(account: Account) -> None:

@@ -97,6 +97,11 @@ def test_a_file_that_is_missing_or_no_toml_or_wrong_is_a_clear_error(file: Path)
     assert not Upstream.objects.exists()
 
 
+def test_a_file_that_is_nested_without_end_is_a_clear_error(file: Path) -> None:
+    file.write_text("models = " + "[" * 20_000 + "]" * 20_000)
+    assert "is nested too deeply" in run_badly("catalog", "apply", str(file))[1]
+
+
 def test_export_prints_a_file_that_applies(file: Path) -> None:
     run("catalog", "apply", str(file))
     text = run_for_people("catalog", "export")

@@ -31,6 +31,8 @@ class Command(JsonCommand):
             self.fail(f"{file} cannot be read: {error.strerror or error}.")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             self.fail(f"{file} is not TOML: {error}.")
+        except RecursionError:
+            self.fail(f"{file} is nested too deeply.")
         try:
             diff = apply_catalog(data, prune=prune)
         except CatalogError as error:
