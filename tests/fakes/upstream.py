@@ -122,7 +122,10 @@ class FakeUpstream:
 
 
 async def proper(seen: Seen, writer: asyncio.StreamWriter) -> bool:
-    """Answer as asked: whole, or streamed with a usage chunk if ``include_usage`` is set."""
+    """Answer as asked: whole, or streamed with a usage chunk if ``include_usage`` is set; a GET gets a list of one model."""
+    if seen.method == "GET":
+        _write(writer, 200, b'{"object": "list", "data": [{"id": "their-model", "object": "model"}]}')
+        return True
     return await (stream() if seen.json.get("stream") else whole())(seen, writer)
 
 
