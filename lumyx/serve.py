@@ -20,6 +20,8 @@ import django
 import uvicorn
 from django.conf import settings
 
+from lumyx.env import EnvironmentVariableError
+
 logger = logging.getLogger(__name__)
 
 
@@ -97,7 +99,10 @@ def main() -> None:
         listener = socket.socket(fileno=chosen.fd) if chosen.bind is None else open_socket(chosen.bind)
     except (OSError, ValueError, OverflowError) as error:
         sys.exit(f"It is not possible to listen on {chosen.bind or f'file descriptor {chosen.fd}'}: {error}")
-    django.setup()
+    try:
+        django.setup()
+    except EnvironmentVariableError as error:
+        sys.exit(str(error))
     server = make_server(chosen.app)
     server.run(sockets=[listener])
     if not server.started:

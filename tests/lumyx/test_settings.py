@@ -145,3 +145,34 @@ def test_the_tests_run_on_their_own_services_or_the_given_ones() -> None:
     if os.environ.get("LUMYX_TEST_SERVICES", "") in str(host):
         assert (Path(host) / ".s.PGSQL.5432").exists()
     assert settings.DATABASES["default"]["NAME"].startswith(("test_", "lumyx"))
+
+
+@pytest.mark.parametrize("command", [["manage.py", "migrate"], ["-m", "lumyx.serve", "--bind", "127.0.0.1:0"]])
+def test_settings_that_cannot_be_used_are_listed_without_a_traceback(command: list[str]) -> None:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**kept, "DJANGO_SETTINGS_MODULE": "lumyx.settings.prod"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("The settings cannot be used:\n")
+    assert "DATABASE_URL is not set." in done.stderr
+
+
+def test_a_command_of_django_without_a_database_says_so_in_words(tmp_path: Path) -> None:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate"],
+        cwd=ROOT,
+        env={**kept, "LUMYX_LOCAL_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("The database cannot be used:")
+    assert "start-make-run-or-set-DATABASE_URL" in done.stderr
