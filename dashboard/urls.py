@@ -28,7 +28,7 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/credits", credits.show_credits, name="credits"),
         path("dashboard/api-keys", keys.show_keys, name="keys"),
         path("dashboard/api-keys/create", keys.create_key, name="key_create"),
-        path("dashboard/api-keys/<str:prefix>/revoke", keys.revoke_key, name="key_revoke"),
+        path("dashboard/api-keys/<slug:prefix>/revoke", keys.revoke_key, name="key_revoke"),
     ],
     "dashboard",
 )

@@ -124,7 +124,7 @@ def test_switching_changes_the_workspace_of_every_page(client: Client, cast: Cas
 
 def test_switching_to_a_strangers_workspace_is_404(client: Client, cast: Cast) -> None:
     client.force_login(cast.charlie)
-    for slug in (cast.workspace.slug, "no-such-workspace", ""):
+    for slug in (cast.workspace.slug, "no-such-workspace", "", "\0", "x" * 9000):
         assert client.post(reverse("dashboard:switch"), {"workspace": slug}).status_code == 404
     assert WORKSPACE_KEY not in client.session
 

@@ -214,6 +214,13 @@ def test_another_workspaces_key_does_not_exist(client: Client, cast: Cast, heade
     assertNotContains(client.get(KEYS), key.prefix)
 
 
+@pytest.mark.parametrize("prefix", ["%00", "lx-%00", "lx-%F0%9F%98%80", "x" * 3000])
+def test_a_prefix_that_no_key_can_have_is_404(alice: Client, prefix: str) -> None:
+    address = f"{KEYS}/{prefix}/revoke"
+    assert alice.get(address).status_code == 404
+    assert alice.post(address, {"name": "x"}).status_code == 404
+
+
 def test_forms_without_a_token_are_refused(cast: Cast) -> None:
     key = make_api_key(cast.workspace, name="Production").row
     client = Client(enforce_csrf_checks=True)
