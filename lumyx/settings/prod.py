@@ -27,7 +27,7 @@ ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 LUMYX_EMAIL_VERIFICATION = env.flag("LUMYX_EMAIL_VERIFICATION", default=True)
 ACCOUNT_EMAIL_VERIFICATION = "optional" if LUMYX_EMAIL_VERIFICATION else "none"
 _mail_url = env.text("EMAIL_URL", "")
-# Without mail what would be sent is dropped; `manage.py check --deploy` says so (mail.W001).
+# Without mail what would be sent is dropped; `manage.py check --deploy` says so, as an error (mail.E001).
 MAILERS: dict[str, Any] = {"default": {"BACKEND": "django.core.mail.backends.dummy.EmailBackend"}}
 if _mail_url:
     try:
