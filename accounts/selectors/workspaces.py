@@ -18,7 +18,7 @@ def workspaces_of(user: User) -> list[Workspace]:
 def membership_of(user: User, *, slug: str | None = None) -> Membership | None:
     """Return the user's membership in a workspace (without a slug: their first), or None: then it is not theirs to see."""
     memberships = memberships_of(user)
-    if "\0" in slug:  # PostgreSQL refuses to compare it
+    if slug is not None and "\0" in slug:  # PostgreSQL refuses to compare it
         return None
     return (memberships if slug is None else memberships.filter(workspace__slug=slug)).first()
 
