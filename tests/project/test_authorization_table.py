@@ -52,7 +52,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/credits": ("login ok denied ok denied ok ok denied", "method"),
     "dashboard/api-keys": MEMBERS,
     "dashboard/api-keys/create": ("method", "login form denied denied form form form denied"),
-    "dashboard/api-keys/<str:prefix>/revoke": (
+    "dashboard/api-keys/<slug:prefix>/revoke": (
         "login hidden denied denied ok ok ok denied",
         "login hidden denied denied form form form denied",
     ),
