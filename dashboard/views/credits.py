@@ -48,6 +48,8 @@ class ShownLine:
     line: EntryLine
     what: str
     bucket: str
+    #: A charge is named by its request id, in the form that the API gave the client.
+    ref: str
 
 
 @require_safe
@@ -77,7 +79,8 @@ def show_credits(request: MemberRequest) -> HttpResponseBase:
 def show_line(line: EntryLine) -> ShownLine:
     """Return a line of the books in words."""
     name, _ = KINDS.get(line.grant_kind, (line.grant_kind, ""))
-    return ShownLine(line, ENTRIES.get(line.kind, line.kind), name)
+    ref = line.ref.replace("-", "") if line.kind == "usage" else line.ref
+    return ShownLine(line, ENTRIES.get(line.kind, line.kind), name, ref)
 
 
 def entry_id(text: str | None) -> int | None:

@@ -98,7 +98,7 @@ def test_the_ledger_has_every_line_with_the_balance_after_it(alice: Client, cast
     html = response.content.decode()
     assert amounts_in(html) == ["-0.250000001", "1"]
     assert balances_in(html) == ["0.749999999", "1"]
-    assert str(settled.request_id) in html
+    assert settled.request_id.hex in html  # as the API named it to the client
     assertContains(response, "Credit added")
 
 
