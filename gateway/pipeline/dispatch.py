@@ -97,6 +97,8 @@ class Dispatcher:
         writer = StreamWriter(exchange, keepalive=self._keepalive)
         writer.start()
         relay: ChunkRelay | None = None
+        # Reasoning that is not shown is billed to us all the same; only the report at the stream's end tells how much it was.
+        thinks_unseen = "reasoning" in exchange.served_model().tags
 
         async def attempt(call: UpstreamCall) -> None:
             nonlocal relay
@@ -119,7 +121,7 @@ class Dispatcher:
                     # From the finish on, everything waits for the settlement: a client may take it for the end.
                     if relay.started and not relay.finished:
                         await writer.flush()
-                if exchange.client_gone and call.stops_billing_on_cancel:
+                if exchange.client_gone and call.stops_billing_on_cancel and not thinks_unseen:
                     return
 
         try:

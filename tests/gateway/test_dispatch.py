@@ -285,9 +285,23 @@ async def test_a_client_that_leaves_is_billed_for_the_whole_answer(rig: Rig) -> 
     assert len(events(client)) == 1
 
 
+async def test_a_client_that_leaves_a_reasoning_model_is_billed_by_its_report(rig: Rig) -> None:
+    exchange = make_exchange(Client(), stream=True, model=make_model(tags=("reasoning",)))
+
+    def leave() -> None:
+        exchange.client_gone = True
+
+    call = ScriptedCall(steps=[chunk("x" * 4), leave, chunk("y" * 4), chunk(finish="stop"), usage(12, 900)])
+    call.stops_billing_on_cancel = True
+    rig.script("first", call)
+    await rig.serve(exchange)
+    assert rig.record.output_tokens == 900
+    assert rig.record.usage_source == "upstream"
+
+
 async def test_a_client_that_leaves_stops_an_upstream_that_stops_its_bill_too(rig: Rig) -> None:
     client = Client()
-    exchange = make_exchange(client, stream=True)
+    exchange = make_exchange(client, stream=True, model=make_model(tags=()))
 
     def leave() -> None:
         exchange.client_gone = True
