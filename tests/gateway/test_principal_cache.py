@@ -5,23 +5,9 @@ from dataclasses import replace
 
 from gateway.store.principals import PrincipalCache
 from gateway.types import Principal
+from tests.gateway.exchanges import PRINCIPAL
 
-ALICE = Principal(
-    api_key_id=1,
-    workspace_id=10,
-    owner_id=100,
-    maker_id=100,
-    is_test=False,
-    allowed_models=frozenset(),
-    expires_at=None,
-    revoked=False,
-    suspended=False,
-    email_verified=True,
-    policies=frozenset(),
-    requests_per_minute=60,
-    daily_requests=25,
-    quota_subject="u:100",
-)
+ALICE = PRINCIPAL
 
 
 class Rows:
