@@ -143,8 +143,3 @@ def totals_of(workspace_id: int, *, start: dt.date | None = None, end: dt.date |
     """Return a workspace's usage over all time, or over some UTC days (both included)."""
     ((*numbers,),) = _grouped(workspace_id, (), start=start, end=end)
     return UsageTotals(*(number or 0 for number in numbers))
-
-
-def requests_by_key(workspace_id: int, *, start: dt.date | None = None, end: dt.date | None = None) -> dict[int, int]:
-    """Return how many requests each API key (row id) made."""
-    return {key: totals.requests for key, totals in usage_by_key(workspace_id, start=start, end=end).items()}

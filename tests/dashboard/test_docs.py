@@ -12,6 +12,7 @@ from pytest_django.fixtures import Settings
 from dashboard import guide
 from dashboard.snippets import PRINTED_SITE, first_call, make_tab
 from gateway.errors import TYPE_BY_STATUS, error_type
+from tests.contract import MODEL_LIST
 from tests.dashboard.pages import Page, text_of
 
 pytestmark = pytest.mark.django_db
@@ -42,21 +43,6 @@ CHAT_RESPONSE = """{
     "finish_reason": "stop"
   }],
   "usage": {"prompt_tokens": 12, "completion_tokens": 8, "total_tokens": 20}
-}"""
-MODEL_LIST = """{
-  "object": "list",
-  "data": [{
-    "id": "lumyx-plus_v1",
-    "object": "model",
-    "_meta": {
-      "displayName": "Lumyx Plus v1",
-      "description": "...",
-      "contextWindow": 128000,
-      "supportsStreaming": true,
-      "tags": ["reasoning", "vision", "tools"],
-      "pricing": {"input": 0.5, "output": 1.5, "free": false}
-    }
-  }]
 }"""
 ERROR = """{"error": {"message": "Invalid API key", "type": "authentication_error", "code": "invalid_api_key"}}"""
 

@@ -12,28 +12,11 @@ from gateway.protocols.model_list import catalog_view, list_view
 from gateway.selectors.catalog import load_snapshot
 from gateway.services.catalog import apply_catalog
 from gateway.types import CatalogSnapshot
+from tests.contract import MODEL_LIST
 
 pytestmark = pytest.mark.django_db
 DEMO = Path(settings.BASE_DIR) / "gateway" / "demo" / "catalog.toml"
 
-#: The owner's example of GET /api/v1/models, as the contract prints it.
-CONTRACT = """
-{
-  "object": "list",
-  "data": [{
-    "id": "lumyx-plus_v1",
-    "object": "model",
-    "_meta": {
-      "displayName": "Lumyx Plus v1",
-      "description": "...",
-      "contextWindow": 128000,
-      "supportsStreaming": true,
-      "tags": ["reasoning", "vision", "tools"],
-      "pricing": {"input": 0.5, "output": 1.5, "free": false}
-    }
-  }]
-}
-"""
 BEHAVIOURS = (
     "echo",
     "paid",
@@ -57,7 +40,7 @@ def demo() -> CatalogSnapshot:
 
 
 def test_the_row_of_the_documentation_is_exactly_the_contracts(demo: CatalogSnapshot) -> None:
-    (promised,) = json.loads(CONTRACT)["data"]
+    (promised,) = json.loads(MODEL_LIST)["data"]
     answer = json.loads(msgspec.json.encode(list_view(list(demo.models.values()))))
     (shown,) = [model for model in answer["data"] if model["id"] == promised["id"]]
     assert answer["object"] == "list"
