@@ -1,7 +1,7 @@
 # Every target sets up what it needs (scripts/bootstrap): a fresh machine needs make and a Python.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help bootstrap run test check format bench lock
+.PHONY: help bootstrap run test check format bench prove lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ format: bootstrap ## Format the code and the templates, and repair what can be r
 
 bench: bootstrap ## Measure one gateway worker; ARGS goes to it (ARGS="--quick")
 	@.venv/bin/python -m bench $(ARGS)
+
+prove: bootstrap ## Run the long proofs; ARGS names them (ARGS="kill --seed 7"), docs/proofs.md explains them
+	@.venv/bin/python -m proofs $(ARGS)
 
 lock: bootstrap ## Compile the requirements anew
 	@scripts/lock

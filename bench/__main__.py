@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bench import profiling, report
 from bench.disk import fdatasync_ms
-from bench.installation import InstallationError, choose_cores, installed
-from bench.load import LoadError
 from bench.measure import MODELS, Bench, Durations, Figures
 from lumyx.devservices import Postgres, ServiceError
+from rig.installation import InstallationError, Plan, choose_cores, installed
+from rig.load import LoadError
 
 FULL = Durations(saturation=10.0, latency=10.0, rate=50.0, streams=100)
 QUICK = Durations(saturation=3.0, latency=3.0, rate=50.0, streams=20)
@@ -55,7 +55,7 @@ def say(text: str) -> None:
 def profile(bench: Bench, folder: Path, *, seconds: float) -> None:
     """Saturate the worker under py-spy and print the functions by share."""
     output = folder / "profile.txt"
-    process = profiling.record(bench.installation.gateway, seconds=seconds, output=output)
+    process = profiling.record(bench.installation.web[0].pid, seconds=seconds, output=output)
     bench.saturate(seconds + 2)
     errors = process.communicate()[1]
     if output.exists():
@@ -72,7 +72,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> int:
     program = Postgres(folder, log=folder / "unused.log").install / "bin/pg_test_fsync"
     fsync = fdatasync_ms(program, folder=folder)
     say(f"load average before: {load_average[0]:.2f}; fdatasync: {f'{fsync:.3f} ms' if fsync else 'not known'}")
-    with installed(folder, cores, models=MODELS) as installation:
+    with installed(folder, Plan(MODELS, cores=cores)) as installation:
         bench = Bench(installation, durations)
         bench.saturate(WARM_UP)
         for number in range(1 if arguments.quick else arguments.rounds):

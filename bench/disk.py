@@ -17,7 +17,7 @@ def fdatasync_ms(program: Path, *, folder: Path) -> float | None:
     if not program.exists():
         return None
     # One second a method; the line wanted is among the first, so the rest of the half minute is cut off.
-    process = subprocess.Popen(  # noqa: S603  a program of PostgreSQL's package
+    process = subprocess.Popen(
         [program, "-s", "1", "-f", folder / "pg_test_fsync.out"], stdout=subprocess.PIPE, text=True
     )
     found, seen = None, ""

@@ -6,19 +6,18 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 import uvloop
 
-from bench import accounting
-from bench.accounting import MachineTime
-from bench.installation import WORKSPACE, Installation
-from bench.load import LoadError, Outcome, pace, saturate
+from rig import accounting
+from rig.accounting import MachineTime
+from rig.installation import Installation
+from rig.load import LoadError, Outcome, pace, saturate
 
 CONNECTIONS = 32
-JSON_MODEL = "bench-json"
+JSON_MODEL = "mock-json"
 #: Chunks of a burst, and chunks and their rate of a paced stream.
 BURST, PACED, PACED_RATE = 200, 200, 40
-BURST_MODEL, PACED_MODEL = f"bench-stream-{BURST}-0", f"bench-stream-{PACED}-{PACED_RATE}"
+BURST_MODEL, PACED_MODEL = f"mock-stream-{BURST}-0", f"mock-stream-{PACED}-{PACED_RATE}"
 MODELS = [JSON_MODEL, BURST_MODEL, PACED_MODEL]
 #: Seconds given to deferred work (settlements, roll-ups) before its processor time is read.
 SETTLING = 1.5
@@ -66,10 +65,10 @@ def read_clocks(parts: Installation) -> Reading:
     """Read everybody's processor time now."""
     return Reading(
         at=time.perf_counter(),
-        gateway=accounting.cpu_seconds([parts.gateway]),
-        postgres=accounting.cpu_seconds([parts.postgres]),
-        valkey=accounting.cpu_seconds([parts.valkey]),
-        bench=time.process_time() + accounting.cpu_seconds([parts.upstream]),
+        gateway=accounting.cpu_seconds(parts.gateway_pids),
+        postgres=accounting.cpu_seconds([parts.postgres_pid]),
+        valkey=accounting.cpu_seconds([parts.valkey_pid]),
+        bench=time.process_time() + accounting.cpu_seconds([parts.upstream.pid]),
         machine=accounting.machine_time(),
     )
 
@@ -91,11 +90,8 @@ def usage_between(before: Reading, after: Reading) -> Usage:
 
 def commits(parts: Installation) -> int:
     """Return how many transactions the database has committed so far (told with a second's delay)."""
-    with psycopg.connect(parts.environment["DATABASE_URL"], autocommit=True) as connection:
-        row = connection.execute(
-            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-        ).fetchone()
-    return int(row[0]) if row else 0
+    (row,) = parts.query("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+    return int(row["xact_commit"])
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -121,11 +117,13 @@ class Bench:
 
     def __init__(self, installation: Installation, durations: Durations) -> None:
         self.installation = installation
+        # A limit that is never reached is still asked at every request; none at all would switch the limiter off.
+        self.tenant = installation.new_tenant("bench", credits_usd="1000000", rpm=2_000_000_000)
         self.durations = durations
         self.billed_requests = 0
         self.strangers: list[float] = []
         self._nonce = 0
-        self._opening = int(installation.manage("ledger", "balance", "--workspace", WORKSPACE)["posted"])
+        self._opening = int(installation.manage("ledger", "balance", "--workspace", self.tenant.slug)["posted"])
 
     def _start(self) -> int:
         """Return where the nonces of the next load begin, so that none comes twice."""
@@ -142,7 +140,7 @@ class Bench:
 
     def saturate(self, seconds: float) -> Outcome:
         """Saturate the gateway with whole answers for ``seconds``."""
-        target = self.installation.through_gateway(JSON_MODEL)
+        target = self.installation.through_gateway(JSON_MODEL, key=self.tenant.key)
         outcome = run_load(saturate(target, connections=CONNECTIONS, seconds=seconds, start=self._start()))
         self.billed_requests += outcome.answered
         return outcome
@@ -170,7 +168,7 @@ class Bench:
         times: dict[str, list[float]] = {}
         for name, target in (
             ("direct", self.installation.direct(JSON_MODEL)),
-            ("gateway", self.installation.through_gateway(JSON_MODEL)),
+            ("gateway", self.installation.through_gateway(JSON_MODEL, key=self.tenant.key)),
         ):
             outcome = run_load(
                 pace(target, rate=self.durations.rate, seconds=self.durations.latency, start=self._start())
@@ -191,7 +189,7 @@ class Bench:
 
     def measure_burst(self) -> Figures:
         """Streams whose upstream sends 200 chunks at once."""
-        target = self.installation.through_gateway(BURST_MODEL, stream=True)
+        target = self.installation.through_gateway(BURST_MODEL, key=self.tenant.key, stream=True)
         seconds = self.durations.saturation / 2
         outcome, usage = self._metered(
             lambda: run_load(saturate(target, connections=CONNECTIONS, seconds=seconds, start=self._start()))
@@ -209,7 +207,7 @@ class Bench:
         figures: Figures = {}
         for name, target in (
             ("direct", self.installation.direct(PACED_MODEL, stream=True)),
-            ("gateway", self.installation.through_gateway(PACED_MODEL, stream=True)),
+            ("gateway", self.installation.through_gateway(PACED_MODEL, key=self.tenant.key, stream=True)),
         ):
             start = self._start()
             load = saturate(target, connections=count, seconds=0.1, start=start, ramp=1.0)
@@ -221,7 +219,7 @@ class Bench:
                     "streams.count": count,
                     "streams.transit_p99_ms": percentile(outcome.transits, 0.99) * 1e3,
                     "streams.gateway_cpu_us_per_chunk": usage.gateway / (outcome.answered * PACED) * 1e6,
-                    "streams.gateway_memory_mb": accounting.resident_megabytes([self.installation.gateway]),
+                    "streams.gateway_memory_mb": accounting.resident_megabytes(self.installation.gateway_pids),
                 }
         figures["streams.added_first_token_p50_ms"] = firsts["gateway"] - firsts["direct"]
         return figures
@@ -229,8 +227,8 @@ class Bench:
     def check_books(self) -> list[str]:
         """Return what is wrong in the books after the run; empty when every answer is billed and everything adds up."""
         broken = self.installation.manage("ledger", "audit")["broken"]
-        balance = self.installation.manage("ledger", "balance", "--workspace", WORKSPACE)
-        counted = self.installation.manage("usage", "count", "--workspace", WORKSPACE)
+        balance = self.installation.manage("ledger", "balance", "--workspace", self.tenant.slug)
+        counted = self.installation.manage("usage", "count", "--workspace", self.tenant.slug)
         wrong = [f"broken invariant: {row}" for row in broken]
         fall = self._opening - int(balance["posted"])
         if counted["events"] != self.billed_requests:

@@ -18,7 +18,7 @@ def record(pid: int, *, seconds: float, output: Path) -> subprocess.Popen[bytes]
     """Start py-spy on a process; it ends by itself after ``seconds`` and leaves folded stacks in ``output``."""
     program = Path(sys.executable).with_name("py-spy")
     options = ["--duration", str(int(seconds)), "--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--gil"]
-    return subprocess.Popen(  # noqa: S603  a program of our own environment
+    return subprocess.Popen(
         [program, "record", "--pid", str(pid), *options, "--output", output],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

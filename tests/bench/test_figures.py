@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import accounting, profiling, report
+from bench import profiling, report
 from bench.disk import fdatasync_ms
+from rig import accounting
 
 BURN = """import sys, time
 end = time.process_time() + 0.3

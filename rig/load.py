@@ -9,7 +9,7 @@ from typing import cast
 
 import httptools
 
-from bench.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
+from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
 #: The prompt is 1 KB: the nonce and this.
 PROMPT = "Explain in one paragraph what a gateway for language models does. " * 15

@@ -2,11 +2,12 @@
 
 The model's name chooses the answer, so that one process serves every scenario:
 
-- ``bench-json``: a whole answer of 1 KB, at once
-- ``bench-stream-N-R``: a stream of N chunks, R a second (0: all at once)
+- ``mock-json``: a whole answer of 1 KB, at once
+- ``mock-json-M``: the same after M milliseconds
+- ``mock-stream-N-R``: a stream of N chunks, R a second (0: all at once)
 
 A body that holds ``nonce-`` and twelve digits gets them back, so that the load generator can tell whether an answer is
-the one to its own question. Run it with ``python -m bench.upstream``: it prints its port and serves until its end of input.
+the one to its own question. Run it with ``python -m rig.upstream``: it prints its port and serves until its end of input.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from typing import cast
 
 import uvloop
 
-MODEL = re.compile(rb'"model"\s*:\s*"bench-(json|stream)(?:-(\d+)-(\d+))?"')
+MODEL = re.compile(rb'"model"\s*:\s*"mock-(json|stream)(?:-(\d+))?(?:-(\d+))?"')
 NONCE = re.compile(rb"nonce-(\d{12})")
 LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 STREAMS = re.compile(rb'"stream"\s*:\s*true')
@@ -33,17 +34,17 @@ NO_NONCE = b"0" * 12
 FILLER = b"the quick brown fox jumps over the lazy dog " * 17
 
 _WHOLE = (
-    b'{"id":"chatcmpl-bench","object":"chat.completion","created":1700000000,"model":"bench-json","choices":[{"index":0,'
+    b'{"id":"chatcmpl-mock","object":"chat.completion","created":1700000000,"model":"mock-json","choices":[{"index":0,'
     b'"message":{"role":"assistant","content":"nonce-%s ' + FILLER + b'"},"finish_reason":"stop"}],' + USAGE + b"}"
 )
 _WHOLE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _EVENT = (
-    b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","choices":'
+    b'data: {"id":"chatcmpl-mock","object":"chat.completion.chunk","created":1700000000,"model":"mock","choices":'
     b'[{"index":0,"delta":{%s},"finish_reason":%s}]}\n\n'
 )
 _USAGE_EVENT = (
-    b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench","choices":[],'
+    b'data: {"id":"chatcmpl-mock","object":"chat.completion.chunk","created":1700000000,"model":"mock","choices":[],'
     + USAGE
     + b"}\n\n"
 )
@@ -51,7 +52,7 @@ _LENGTH_REQUIRED = b"HTTP/1.1 411 Length Required\r\ncontent-length: 0\r\nconnec
 
 
 def whole_answer(nonce: bytes) -> bytes:
-    """Return the HTTP answer of ``bench-json`` for a nonce of twelve digits."""
+    """Return the HTTP answer of ``mock-json`` for a nonce of twelve digits."""
     body = _WHOLE % nonce
     return _WHOLE_HEAD % len(body) + body
 
@@ -114,7 +115,8 @@ class UpstreamProtocol(asyncio.Protocol):
         model, nonce = MODEL.search(body), NONCE.search(body)
         mark = nonce[1] if nonce else NO_NONCE
         if model is None or model[1] == b"json" or not STREAMS.search(body):
-            self.transport.write(whole_answer(mark))
+            delay = int(model[2] or 0) if model is not None and model[1] == b"json" else 0
+            asyncio.get_running_loop().call_later(delay / 1e3, self.transport.write, whole_answer(mark))
             return
         chunks, rate = int(model[2] or 1), int(model[3] or 0)
         first = _STREAM_HEAD + http_chunk(content_event(b"nonce-" + mark))

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bench import upstream
-from bench.load import LoadError, Outcome, Target, make_requests, pace, saturate
 from bench.measure import percentile, run_load
+from rig import upstream
+from rig.load import LoadError, Outcome, Target, make_requests, pace, saturate
 
 
 @asynccontextmanager
@@ -20,7 +20,7 @@ async def serving(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[int
         yield server.sockets[0].getsockname()[1]
 
 
-def _target(port: int, model: str = "bench-json", *, stream: bool = False) -> Target:
+def _target(port: int, model: str = "mock-json", *, stream: bool = False) -> Target:
     return Target(port, "/v1/chat/completions", model, key="lx-test", stream=stream)
 
 
@@ -63,7 +63,7 @@ async def test_a_fixed_rate_sends_as_many_as_are_due_and_counts_the_warm_up_apar
 
 async def test_a_paced_stream_tells_how_long_each_chunk_was_on_its_way() -> None:
     async with serving(upstream.UpstreamProtocol) as port:
-        outcome = await saturate(_target(port, "bench-stream-10-100", stream=True), connections=1, seconds=0.01)
+        outcome = await saturate(_target(port, "mock-stream-10-100", stream=True), connections=1, seconds=0.01)
     assert outcome.answered == 1
     assert len(outcome.first_bytes) == 1
     assert len(outcome.transits) == 9
@@ -72,7 +72,7 @@ async def test_a_paced_stream_tells_how_long_each_chunk_was_on_its_way() -> None
 
 async def test_a_burst_is_counted_once_its_end_mark_has_come() -> None:
     async with serving(upstream.UpstreamProtocol) as port:
-        outcome = await saturate(_target(port, "bench-stream-200-0", stream=True), connections=2, seconds=0.05)
+        outcome = await saturate(_target(port, "mock-stream-200-0", stream=True), connections=2, seconds=0.05)
     assert outcome.answered >= 2
     assert outcome.failed == 0
 

@@ -1,0 +1,36 @@
+"""The installation that all proofs share in shape: two web processes, an HTTP upstream, PostgreSQL and Valkey of its own."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from proofs.report import Report
+from rig.installation import Installation, Plan, installed
+from rig.processes import ROOT
+
+WORKERS = 2
+#: At once, after 100 ms, after 2 s; streams of 20 chunks at 20 a second, of 100 at 10 a second, of 50 at once.
+WHOLE, QUICK, SLOW = "mock-json", "mock-json-100", "mock-json-2000"
+STREAM, LONG_STREAM, BURST = "mock-stream-20-20", "mock-stream-100-10", "mock-stream-50-0"
+#: At no price: counted against the daily quota.
+FREE = "mock-json-1"
+
+
+@contextlib.contextmanager
+def site(*, settings: Mapping[str, str] | None = None, workers: int = WORKERS) -> Iterator[Installation]:
+    """Run an installation for the time of the block."""
+    local = ROOT / ".local"
+    local.mkdir(exist_ok=True)
+    models = [WHOLE, QUICK, SLOW, STREAM, LONG_STREAM, BURST]
+    with tempfile.TemporaryDirectory(prefix="proof-", dir=local) as folder:
+        plan = Plan(models, free_models=[FREE], workers=workers, settings=settings)
+        with installed(Path(folder), plan) as installation:
+            yield installation
+
+
+def check_books(installation: Installation, report: Report) -> None:
+    """Read the ledger's and the usage's audits, and report what is broken."""
+    for command in ("ledger", "usage"):
+        broken = installation.manage(command, "audit")["broken"]
+        report.require(not broken, f"{command} audit: {broken[:3]}")
