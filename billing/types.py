@@ -61,10 +61,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The end of an admitted request. ``rated`` None: nothing came out, the hold is released and the quota given back."""
+    """The end of an admitted request. ``rated`` None: nothing came out, the hold is released and the quota given back.
+
+    ``admission`` says which hold it was given (``amount``): should a crash of the database have lost it, it is placed again, as
+    far as the balance goes, so that what was delivered is charged.
+    """
 
     request_id: uuid.UUID
     rated: int | None
+    admission: Admission | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,13 @@ class AdmissionDesk:
         self.placed.append((admission, held))
         return answer
 
+    def place_again(self, admission: Admission) -> None:
+        """Note the hold of a request that was let in before, as far as the balance goes; it is not judged a second time."""
+        wallet = self.wallets[admission.workspace_id]
+        held = max(0, min(admission.amount, wallet.available))
+        wallet.held += held
+        self.placed.append((admission, held))
+
     def _answer(self, admission: Admission, *, refusal: Refusal | None = None, held: int = 0) -> Admitted:
         wallet, quota, remaining = self.wallets.get(admission.workspace_id), admission.quota, None
         if quota and quota.limit and quota.subject in self.used:

@@ -16,12 +16,17 @@ from psycopg import Cursor
 from billing import burn_down
 from billing.burn_down import Cut, GrantState
 from billing.models.ledger import EntryKind, GrantKind
+from billing.services import ledger_plain as plain
 from billing.services import ledger_rows as rows
 from billing.services.admission import AdmissionDesk, Closing, WalletState, close_holds
 from billing.services.ledger_rows import Entry
 from billing.types import Admission, Admitted, ClawbackOutcome, ExpiredHold, GrantOutcome, Settled, Settlement
 from lumyx.lib import clock
 from lumyx.lib.money import MAX_NANO, format_usd
+
+#: The usual cases as single statements, for a door that runs them by itself; ``None`` from them: ask the functions below.
+ADMIT, settle_parameters, settle_one_parameters = plain.ADMIT, plain.settle_parameters, plain.settle_one_parameters
+settle_answers = plain.settle_answers
 
 #: Burn-down: what the customer paid for is spent last.
 PRIORITIES = {GrantKind.VIP: 10, GrantKind.PROMO: 10, GrantKind.PAID: 30}
@@ -54,6 +59,10 @@ def admit(admissions: Sequence[Admission]) -> list[Admitted]:
     """
     if not admissions:
         return []
+    return plain.ADMIT.run(admissions) or _admit_one_by_one(admissions)
+
+
+def _admit_one_by_one(admissions: Sequence[Admission]) -> list[Admitted]:
     with rows.open_books() as cursor:
         wallets = rows.lock_wallets(cursor, {admission.workspace_id for admission in admissions})
         facts, at = rows.facts_of(cursor, admissions)
@@ -71,7 +80,8 @@ def settle(settlements: Sequence[Settlement]) -> list[Settled]:
     """Close holds: charge min(rated, hold) over the grants in burn-down order, or release. Answers come in the same order.
 
     An expired hold is charged all the same; what no grant covers becomes debt. A release gives the daily quota back, on
-    the day it was claimed. What is already closed, or was never open, changes nothing.
+    the day it was claimed. A hold that is not there is placed again where the settlement says what it was. What is already
+    closed, or was never open, changes nothing.
 
     Raises:
         ValueError: a rated amount below zero.
@@ -80,15 +90,37 @@ def settle(settlements: Sequence[Settlement]) -> list[Settled]:
         return []
     if any(settlement.rated is not None and settlement.rated < 0 for settlement in settlements):
         raise ValueError("A rated amount cannot be below zero.")
+    return plain.SETTLE.run(settlements) or _settle_one_by_one(settlements)
+
+
+def _settle_one_by_one(settlements: Sequence[Settlement]) -> list[Settled]:
     ids = [settlement.request_id for settlement in settlements]
     with rows.open_books() as cursor:
-        wallets = rows.lock_wallets_of_holds(cursor, ids)
-        closing = close_holds(settlements, rows.holds_of(cursor, ids))
+        known = rows.holds_of(cursor, ids)
+        lost = [s.admission for s in settlements if s.request_id not in known and s.rated is not None and s.admission]
+        owners = {hold.wallet_id for hold in known.values()} | {admission.workspace_id for admission in lost}
+        wallets = rows.lock_wallets(cursor, owners)
+        _place_again(cursor, wallets, lost)
+        # One that appeared while the locks were waited for is not there yet: its wallet may not be locked.
+        holds = {id: hold for id, hold in rows.holds_of(cursor, ids).items() if hold.wallet_id in wallets}
+        closing = close_holds(settlements, holds)
         rows.give_back_quotas(cursor, closing.given_back)
         for wallet_id, amount in closing.freed.items():
             wallets[wallet_id].held -= amount
         _charge(cursor, wallets, closing)
     return closing.answers
+
+
+def _place_again(cursor: Cursor[Any], wallets: Mapping[int, WalletState], lost: Sequence[Admission]) -> None:
+    """Place holds that a crash lost, each with what it had, or with what is left; whoever asks twice gets one."""
+    there = rows.holds_of(cursor, [admission.request_id for admission in lost]) if lost else {}
+    missing = {a.request_id: a for a in lost if a.request_id not in there and a.workspace_id in wallets}
+    if missing:
+        desk = AdmissionDesk(rows.now(cursor), wallets)
+        rows.lock_quotas(cursor, {a.quota.subject for a in missing.values() if a.quota}, day=desk.day)
+        for admission in missing.values():
+            desk.place_again(admission)
+        rows.place_holds(cursor, desk)
 
 
 def expire_holds(*, limit: int = 1000) -> list[ExpiredHold]:

@@ -6,13 +6,14 @@ processes, money never. Asking is batched: what arrives while one round trip run
 """
 
 import asyncio
+import hashlib
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
-import redis.asyncio as redis
-from redis.exceptions import RedisError
+import hiredis
 
+from gateway.limits.line import Line, LineError, open_line
 from lumyx.lib import clock
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ return out
 """
 
 
+SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """The state of a window after a request. ``reset`` is in seconds."""
@@ -48,57 +52,114 @@ class Pace:
     reset: int
 
 
+class _Question(NamedTuple):
+    key: str
+    limit: int
+    future: asyncio.Future[int]
+
+
 class MinuteLimiter:
     """Counts requests per subject and minute."""
 
     def __init__(self, url: str) -> None:
-        self._redis: redis.Redis = redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, max_connections=4
-        )
-        self._script: Any = self._redis.register_script(SCRIPT)
-        self._pending: list[tuple[str, int, asyncio.Future[int]]] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._url = url
+        self._line: Line | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._pending: list[_Question] = []
+        self._asked: list[_Question] = []
+        self._sending: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._local: dict[str, int] = {}
         self._local_minute = 0
         self._retry_at = 0.0
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()
+        """Close the connection; whoever still waits is answered by this process alone."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        if self._line is not None:
+            self._line.close()
+        self._give_up(LineError("the limiter is closed"))
 
     async def take(self, subject: str, *, limit: int) -> Pace:
         """Count one request of ``subject`` against ``limit`` (at least 1) requests a minute."""
-        now = clock.now().timestamp()
-        minute, second = divmod(int(now), WINDOW)
+        minute, second = divmod(int(clock.now().timestamp()), WINDOW)
         key = f"lumyx:rpm:{subject}:{minute}"
         if clock.monotonic() < self._retry_at:
             used = self._take_locally(key, minute, limit)
         else:
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._pending.append((key, limit, future))
-            if self._flusher is None:
-                self._flusher = asyncio.get_running_loop().create_task(self._flush())
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[int] = loop.create_future()
+            self._pending.append(_Question(key, limit, future))
+            if self._sending is None and not self._asked:
+                # In the loop's next turn, so that all that asks in this one goes into one round trip.
+                self._sending = loop.call_soon(self._send)
             used = await future
         return Pace(allowed=used > 0, limit=limit, remaining=max(0, limit - abs(used)), reset=WINDOW - second)
 
-    async def _flush(self) -> None:
-        while self._pending:
-            batch, self._pending = self._pending, []
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    counts = await self._script(
-                        keys=[key for key, _, _ in batch], args=[limit for _, limit, _ in batch]
-                    )
-                if len(counts) != len(batch):
-                    raise RedisError(f"{len(counts)} answers to {len(batch)} questions")
-            except Exception as error:  # a failure of any kind must not leave those who wait without an answer
-                log.warning("Redis does not answer; pace limits are kept by this process alone: %r", error)
-                self._retry_at = clock.monotonic() + COOL_OFF
-                counts = [self._take_locally(key, int(key.rsplit(":", 1)[1]), limit) for key, limit, _ in batch]
-            for (_, _, future), used in zip(batch, counts, strict=True):
-                if not future.done():
-                    future.set_result(int(used))
-        self._flusher = None
+    def _send(self) -> None:
+        self._sending = None
+        loop = asyncio.get_running_loop()
+        self._asked, self._pending = self._pending, []
+        self._timer = loop.call_later(TIMEOUT, self._give_up, LineError(f"no answer within {TIMEOUT} s"))
+        if self._line is not None and self._line.is_up:
+            self._ask(self._line, "EVALSHA", SHA)
+        else:
+            self._connecting = loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            self._line = await open_line(self._url, seconds=TIMEOUT)
+        except LineError as error:
+            self._give_up(error)
+        else:
+            if self._asked:
+                self._ask(self._line, "EVALSHA", SHA)
+
+    def _ask(self, line: Line, command: str, script: str) -> None:
+        asked = self._asked
+        keys, limits = [question.key for question in asked], [question.limit for question in asked]
+        line.ask(
+            command,
+            script,
+            len(asked),
+            *keys,
+            *limits,
+            done=lambda answer: self._on_answer(line, asked, command, answer),
+        )
+
+    def _on_answer(self, line: Line, asked: list[_Question], command: str, answer: object) -> None:
+        if asked is not self._asked:
+            return  # they were answered without Redis
+        if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOSCRIPT") and command == "EVALSHA":
+            self._ask(line, "EVAL", SCRIPT)
+        elif isinstance(answer, list) and len(answer) == len(asked) and all(isinstance(used, int) for used in answer):
+            self._asked = []
+            self._resolve(asked, answer)
+        else:
+            self._give_up(answer if isinstance(answer, Exception) else LineError(f"{answer!r} is no answer"))
+
+    def _give_up(self, error: Exception) -> None:
+        """Keep the pace in this process, and leave Redis alone for a moment."""
+        if not self._asked:
+            return
+        log.warning("Redis does not answer; pace limits are kept by this process alone: %s", error)
+        self._retry_at = clock.monotonic() + COOL_OFF
+        questions = self._asked + self._pending
+        self._asked, self._pending = [], []
+        if self._line is not None:
+            self._line.close()
+        self._resolve(questions, [self._take_locally(q.key, int(q.key.rsplit(":", 1)[1]), q.limit) for q in questions])
+
+    def _resolve(self, questions: list[_Question], counts: list[int]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for question, used in zip(questions, counts, strict=True):
+            if not question.future.done():
+                question.future.set_result(used)
+        if self._pending:
+            self._sending = asyncio.get_running_loop().call_soon(self._send)
 
     def _take_locally(self, key: str, minute: int, limit: int) -> int:
         if minute != self._local_minute:

@@ -4,6 +4,8 @@ Order: the model and the key's right to it, capabilities, pace (Redis, may fail 
 one PostgreSQL transaction (fails closed).
 """
 
+from dataclasses import replace
+
 from billing.rating import affordable_output, hold_for
 from billing.types import Admission, Admitted, QuotaClaim, Refusal
 from gateway.errors import DO_NOT_RETRY, ApiError, Header, retry_after
@@ -59,25 +61,24 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
     budget = Budget(exchange)
     explicit = budget.asked is not None
     amount = budget.amount(budget.wanted)
-    admitted = await store.admit(
-        Admission(
-            request_id=exchange.id,
-            workspace_id=principal.workspace_id,
-            api_key_id=principal.api_key_id,
-            model=model.public_id,
-            amount=amount,
-            floor=amount if explicit else budget.amount(1),
-            ttl=max(route.upstream.total_timeout for route in exchange.routes) + hold_margin,
-            quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
-        )
+    admission = Admission(
+        request_id=exchange.id,
+        workspace_id=principal.workspace_id,
+        api_key_id=principal.api_key_id,
+        model=model.public_id,
+        amount=amount,
+        floor=amount if explicit else budget.amount(1),
+        ttl=max(route.upstream.total_timeout for route in exchange.routes) + hold_margin,
+        quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
     )
+    admitted = await store.admit(admission)
     if model.is_free:
         exchange.headers.extend(quota_headers(exchange, admitted))
     if admitted.refusal is not None:
         refusal = _refused(admitted, exchange=exchange, budget=budget)
         refusal.headers.extend(exchange.headers)  # the limit is told on 200 and 429 alike
         raise refusal
-    exchange.admitted = True
+    exchange.admission = admission if admitted.held == amount else replace(admission, amount=admitted.held)
     exchange.held = admitted.held
     _lower_ceiling(exchange, budget)
 

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from billing.rating import TokenUsage
+from billing.types import Admission
 from gateway.errors import ApiError, Header
 from gateway.http import Send
 from gateway.protocols.openai_chat import ChatRequest
@@ -31,7 +32,8 @@ class Exchange:
     #: nano-USD set aside, and the ceiling of output tokens that it pays for, when that had to be lowered.
     held: int = 0
     max_tokens: int | None = None
-    admitted: bool = False
+    #: What was let in, with the hold that it got.
+    admission: Admission | None = None
 
     # dispatch
     route: RouteInfo | None = None

@@ -29,7 +29,7 @@ class Settler:
     async def settle(self, exchange: Exchange) -> None:
         """Write the end of an exchange; sets ``charge``, or ``error`` when the commit did not come in time."""
         rated = self._rate(exchange)
-        future = self._store.settle(Settlement(exchange.id, rated), usage_record(exchange))
+        future = self._store.settle(Settlement(exchange.id, rated, exchange.admission), usage_record(exchange))
         try:
             async with asyncio.timeout(self._wait):
                 settled = await asyncio.shield(future)

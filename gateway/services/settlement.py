@@ -7,10 +7,45 @@ from django.db import transaction
 
 from billing.services import ledger
 from billing.types import Settled, Settlement
-from gateway.services.usage import UsageRecord, record_usage
+from gateway.services.usage import UsageRecord, record_usage, usage_columns, usage_values
+from lumyx.lib.prepared import Parameters, Prepared, Rows
+
+type Ending = tuple[Settlement, UsageRecord]
 
 
-def settle_exchanges(items: Sequence[tuple[Settlement, UsageRecord]]) -> list[Settled]:
+def _parameters(items: Sequence[Ending]) -> Parameters | None:
+    columns = ledger.settle_parameters([settlement for settlement, _ in items])
+    return None if columns is None else [*columns, *usage_columns([record for _, record in items])]
+
+
+def _one_parameters(items: Sequence[Ending]) -> Parameters | None:
+    ((settlement, record),) = items
+    values = ledger.settle_one_parameters([settlement])
+    return None if values is None else [*values, *usage_values(record)]
+
+
+def _answers(items: Sequence[Ending], rows: Rows) -> list[Settled] | None:
+    return ledger.settle_answers([settlement for settlement, _ in items], rows)
+
+
+#: The usual case in one round trip (migration gateway.0009): billing's function closes the holds, then the events are added.
+SETTLE = Prepared(
+    "gateway_settle_plain",
+    "SELECT gateway_settle_plain($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],"
+    " $8::int[], $9::int[], $10::int[], $11::int[], $12::int[], $13::text[], $14::text[], $15::text[], $16::smallint[],"
+    " $17::text[], $18::boolean[], $19::boolean[], $20::timestamptz[], $21::int[], $22::int[])",
+    _parameters,
+    _answers,
+    single=Prepared(
+        "gateway_settle_one",
+        f"SELECT gateway_settle_one({', '.join(f'${number}' for number in range(1, 23))})",
+        _one_parameters,
+        _answers,
+    ),
+)
+
+
+def settle_exchanges(items: Sequence[Ending]) -> list[Settled]:
     """Close the holds of finished requests and record their usage, in one transaction.
 
     The usage event bears the charge and the absorbed excess that the ledger decided (nano-USD). A duplicate settlement
@@ -18,9 +53,14 @@ def settle_exchanges(items: Sequence[tuple[Settlement, UsageRecord]]) -> list[Se
 
     Returns:
         One answer per item, in the order of the items.
+
+    Raises:
+        ValueError: a rated amount below zero.
     """
-    if not items:
-        return []
+    return (SETTLE.run(items) or _settle_one_by_one(items)) if items else []
+
+
+def _settle_one_by_one(items: Sequence[Ending]) -> list[Settled]:
     with transaction.atomic():
         settled = ledger.settle([settlement for settlement, _ in items])
         record_usage(

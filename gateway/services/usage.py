@@ -11,6 +11,7 @@ from psycopg import Cursor
 from billing.types import Admission
 from gateway.models.usage import UsageSource, UsageStatus
 from lumyx.lib import clock
+from lumyx.lib.prepared import array, scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,20 @@ ON CONFLICT (id) DO UPDATE SET
     amended_xid = pg_current_xact_id()
 WHERE gateway_usageevent.status = 'expired' AND EXCLUDED.status <> 'expired'
 """  # noqa: S608
+
+
+#: What gateway_settle_plain takes of an event, in its order: all but the id, and what the ledger decides.
+_GIVEN = tuple(name for name in _COLUMNS if name not in {"id", "charge", "absorbed"})
+
+
+def usage_columns(events: Sequence[UsageRecord]) -> list[str]:
+    """Return the columns of events that a settlement in one round trip takes, as arrays in PostgreSQL's text form."""
+    return [array([getattr(event, name) for event in events]) for name in _GIVEN]
+
+
+def usage_values(event: UsageRecord) -> list[str | None]:
+    """Return those columns of one event."""
+    return [scalar(getattr(event, name)) for name in _GIVEN]
 
 
 def record_usage(events: Sequence[UsageRecord]) -> None:

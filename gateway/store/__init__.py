@@ -18,9 +18,10 @@ from billing.services import ledger
 from billing.types import Admission, Admitted, Settled, Settlement
 from gateway.selectors.catalog import load_snapshot
 from gateway.selectors.principals import principal_of
-from gateway.services.settlement import settle_exchanges
+from gateway.services.settlement import SETTLE, Ending, settle_exchanges
 from gateway.services.sweeping import sweep_expired_holds
 from gateway.services.usage import UsageRecord
+from gateway.store.lane import Lane
 from gateway.store.listener import Listener
 from gateway.store.principals import LIFETIME, LIFETIME_WITHOUT_NOTICES, PrincipalCache
 from gateway.store.writer import BatchWriter, StoreUnavailableError
@@ -30,8 +31,6 @@ from lumyx.lib import crypto
 __all__ = ["Store", "StoreUnavailableError", "UsageRecord"]
 
 log = logging.getLogger(__name__)
-
-type Ending = tuple[Settlement, UsageRecord]
 
 
 class Store:
@@ -50,12 +49,15 @@ class Store:
             on_lost=lambda: self._soon(self._notices_stopped),
             on_change=lambda topic: self._soon(self._changed, topic),
         )
-        self._admissions: BatchWriter[Admission, Admitted] = BatchWriter(
+        admit: BatchWriter[Admission, Admitted] = BatchWriter(
             "store-admit", ledger.admit, max_queue=settings.LUMYX_ADMISSION_QUEUE, abandoned=self._release
         )
-        self._settlements: BatchWriter[Ending, Settled] = BatchWriter(
+        settle: BatchWriter[Ending, Settled] = BatchWriter(
             "store-settle", settle_exchanges, max_queue=settings.LUMYX_SETTLEMENT_QUEUE, keep_trying=True
         )
+        # A hold that a crash of PostgreSQL loses is placed again by its settlement (docs/decisions/0006).
+        self._admissions = Lane(ledger.ADMIT, admit, flush=False)
+        self._settlements = Lane(SETTLE, settle)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
@@ -27,7 +27,9 @@ class StoreUnavailableError(Exception):
     """PostgreSQL did not answer in time, or the queue is full: a 503, never a 401."""
 
 
-class _Job[In, Out](NamedTuple):
+class Job[In, Out](NamedTuple):
+    """An item and the future of its result."""
+
     item: In
     future: asyncio.Future[Out]
 
@@ -65,7 +67,7 @@ class BatchWriter[In, Out]:
         self._keep_trying = keep_trying
         self._stall = stall
         self._abandoned = abandoned
-        self._jobs: queue.SimpleQueue[_Job[In, Out] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[In, Out] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._flushing_since: float | None = None
@@ -94,14 +96,19 @@ class BatchWriter[In, Out]:
         loop = self._loop
         if loop is None:
             raise StoreUnavailableError(f"{self.name} is not running")
-        future: asyncio.Future[Out] = loop.create_future()
-        if self._jobs.qsize() >= self._max_queue:
-            future.set_exception(StoreUnavailableError(f"{self.name}: the queue is full"))
-        elif not self._keep_trying and self.is_stalled():
-            future.set_exception(StoreUnavailableError(f"{self.name}: the database does not answer"))
-        else:
-            self._jobs.put(_Job(item, future))
-        return future
+        job = Job[In, Out](item, loop.create_future())
+        self.take([job])
+        return job.future
+
+    def take(self, jobs: Iterable[Job[In, Out]]) -> None:
+        """Queue items whose futures are there already. Loop thread only."""
+        for job in jobs:
+            if self._jobs.qsize() >= self._max_queue:
+                self._reject([job], StoreUnavailableError(f"{self.name}: the queue is full"))
+            elif not self._keep_trying and self.is_stalled():
+                self._reject([job], StoreUnavailableError(f"{self.name}: the database does not answer"))
+            else:
+                self._jobs.put(job)
 
     def is_stalled(self) -> bool:
         """Tell whether the running flush has been away for longer than ``stall`` seconds."""
@@ -111,7 +118,7 @@ class BatchWriter[In, Out]:
     def _run(self) -> None:
         while True:
             job = self._jobs.get()
-            batch: list[_Job[In, Out]] = []
+            batch: list[Job[In, Out]] = []
             while job is not None:
                 batch.append(job)
                 if len(batch) >= self._max_batch or self._jobs.empty():
@@ -129,7 +136,7 @@ class BatchWriter[In, Out]:
                 connection.close()
                 return
 
-    def _write(self, batch: list[_Job[In, Out]]) -> None:
+    def _write(self, batch: list[Job[In, Out]]) -> None:
         pause = 0.0
         tries = 0
         while True:
@@ -159,7 +166,7 @@ class BatchWriter[In, Out]:
                 self._deliver(batch, results)
                 return
 
-    def _isolate(self, batch: list[_Job[In, Out]], error: Exception) -> None:
+    def _isolate(self, batch: list[Job[In, Out]], error: Exception) -> None:
         """One item's data broke the batch: write the others one by one, so that nobody else pays for it."""
         if len(batch) == 1:
             log.error("%s: an item was refused by the database: %s", self.name, error)
@@ -168,10 +175,10 @@ class BatchWriter[In, Out]:
         for job in batch:
             self._write([job])
 
-    def _deliver(self, batch: list[_Job[In, Out]], results: Sequence[Out]) -> None:
-        self._call(self._resolve, batch, results)
+    def _deliver(self, batch: list[Job[In, Out]], results: Sequence[Out]) -> None:
+        self._call(self.resolve, batch, results)
 
-    def _refuse(self, batch: list[_Job[In, Out]], error: Exception) -> None:
+    def _refuse(self, batch: list[Job[In, Out]], error: Exception) -> None:
         self._call(self._reject, batch, error)
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
@@ -179,14 +186,15 @@ class BatchWriter[In, Out]:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(function, *args)
 
-    def _resolve(self, batch: list[_Job[In, Out]], results: Sequence[Out]) -> None:
+    def resolve(self, batch: Sequence[Job[In, Out]], results: Sequence[Out]) -> None:
+        """Give results to those who wait; what nobody waits for any more is abandoned. Loop thread only."""
         for job, result in zip(batch, results, strict=True):
             if not job.future.done():
                 job.future.set_result(result)
             elif self._abandoned is not None:
                 self._abandoned(job.item, result)
 
-    def _reject(self, batch: list[_Job[In, Out]], error: Exception) -> None:
+    def _reject(self, batch: list[Job[In, Out]], error: Exception) -> None:
         for job in batch:
             if not job.future.done():
                 job.future.set_exception(error)

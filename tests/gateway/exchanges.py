@@ -77,7 +77,6 @@ def make_exchange(client: Client, *, stream: bool = False, model: ModelInfo | No
     )
     exchange.model = model or make_model()
     exchange.routes = exchange.model.routes
-    exchange.admitted = True
     return exchange
 
 

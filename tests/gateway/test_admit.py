@@ -62,7 +62,7 @@ class Minute:
 
 
 async def _admit(exchange: Exchange, ledger: Ledger, minute: Minute | None = None) -> Exchange:
-    exchange.admitted = False
+    exchange.admission = None
     await admit(exchange, store=cast(Store, ledger), minute=cast(MinuteLimiter, minute or Minute()), hold_margin=60.0)
     return exchange
 

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+import redis.asyncio as redis
 from django.conf import settings
 
 from gateway.limits.minute import MinuteLimiter
@@ -66,15 +68,73 @@ async def test_without_redis_this_process_keeps_the_pace_and_does_not_wait_each_
     await away.close()
 
 
-@pytest.mark.parametrize("answer", [[], None])
-async def test_an_answer_that_makes_no_sense_leaves_nobody_waiting(
-    limiter: MinuteLimiter, monkeypatch: pytest.MonkeyPatch, answer: list[int] | None
-) -> None:
-    async def script(**_: object) -> list[int] | None:
-        return answer
+@pytest.mark.parametrize(
+    "answer", [b"*0\r\n", b"+OK\r\n", b":1\r\n", b"*1\r\n$-1\r\n", b"-ERR no\r\n", b"what?\r\n", b""]
+)
+async def test_an_answer_that_makes_no_sense_leaves_nobody_waiting(answer: bytes) -> None:
+    async with fake_redis(answer) as url:
+        away = MinuteLimiter(url)
+        async with asyncio.timeout(2):
+            assert (await away.take("w1", limit=3)).allowed
+            away._retry_at = 0.0
+            assert (await away.take("w1", limit=3)).allowed
+        await away.close()
 
-    monkeypatch.setattr(limiter, "_script", script)
-    async with asyncio.timeout(2):
-        assert (await limiter.take("w1", limit=3)).allowed
-        limiter._retry_at = 0.0
-        assert (await limiter.take("w1", limit=3)).allowed
+
+@asynccontextmanager
+async def fake_redis(answer: bytes) -> AsyncIterator[str]:
+    """Serve the same answer to everything; nothing at all for an empty one."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+
+
+async def test_a_late_answer_is_not_taken_for_the_next_one() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        await asyncio.sleep(0.7)
+        writer.write(b"*1\r\n:-3\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        slow = MinuteLimiter(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+        assert (await slow.take("w1", limit=3)).allowed  # after the time-out, by this process alone
+        slow._retry_at = 0.0
+        assert (await slow.take("w1", limit=3)).allowed
+        await slow.close()
+
+
+async def test_scripts_that_redis_forgot_are_sent_again(limiter: MinuteLimiter) -> None:
+    subject = random_name()
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    assert (await limiter.take(subject, limit=2)).remaining == 1
+    await client.script_flush()
+    assert (await limiter.take(subject, limit=2)).remaining == 0
+    assert not (await limiter.take(subject, limit=2)).allowed
+    await client.aclose()
+    assert limiter._retry_at == 0.0
+
+
+async def test_a_connection_that_redis_closed_is_made_anew(limiter: MinuteLimiter) -> None:
+    subject = random_name()
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    await limiter.take(subject, limit=3)
+    await client.client_kill_filter(_id=str(await _connection_of(limiter)))
+    await asyncio.sleep(0.05)
+    assert (await limiter.take(subject, limit=3)).remaining == 1
+    await client.aclose()
+
+
+async def _connection_of(limiter: MinuteLimiter) -> object:
+    number: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    assert limiter._line is not None
+    limiter._line.ask("CLIENT", "ID", done=number.set_result)
+    return await number

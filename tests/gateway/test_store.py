@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -15,12 +15,13 @@ from accounts.services.apikeys import NewApiKey, create_api_key, revoke_api_key
 from accounts.services.workspaces import suspend_workspace
 from billing.selectors.ledger import balance_of, open_holds
 from billing.services.tiers import set_limits
-from billing.types import Admission, Admitted, Settlement
+from billing.types import Admission, Settlement
 from gateway.models import UsageEvent
 from gateway.services.catalog import apply_catalog
 from gateway.store import Store, StoreUnavailableError, UsageRecord
 from gateway.types import Principal
 from lumyx.lib.ids import uuid7
+from lumyx.lib.prepared import Rows
 from tests.factories import fund, make_api_key, make_member, make_workspace
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +76,7 @@ async def store(key: NewApiKey) -> AsyncIterator[Store]:
     async with asyncio.timeout(10):
         while not await made.ping():
             await asyncio.sleep(0.02)
+    await eventually(lambda: made._admissions._link.is_up and made._settlements._link.is_up)
     yield made
     await made.close()
 
@@ -164,15 +166,17 @@ async def test_what_is_admitted_and_settled_is_in_the_books(store: Store, key: N
     assert event.charge == 400
 
 
-async def test_many_at_once_are_written_in_few_transactions(store: Store, key: NewApiKey) -> None:
+async def test_many_at_once_are_written_in_few_transactions(
+    store: Store, key: NewApiKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches: list[int] = []
-    flush = store._admissions._flush
+    done = store._admissions._on_done
 
-    def counted(items: Sequence[Admission]) -> Sequence[Admitted]:
-        batches.append(len(items))
-        return flush(items)
+    def counted(outcome: Rows | Exception) -> None:
+        batches.append(len(store._admissions._running))
+        done(outcome)
 
-    store._admissions._flush = counted
+    monkeypatch.setattr(store._admissions, "_on_done", counted)
     asked = [admission(key, amount=10) for _ in range(400)]
     answers = await asyncio.gather(*map(store.admit, asked))
     assert all(answer.refusal is None for answer in answers)

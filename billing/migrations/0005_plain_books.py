@@ -1,0 +1,244 @@
+"""The usual cases of admit and settle as one statement each: one round trip, one commit, no decision left to make.
+
+Each is there twice, for one request (scalars, half the cost) and for a batch (arrays). They do all that is asked of them or nothing
+at all (no row comes back, only locks were taken): then
+billing.services.ledger decides case by case. What they decide is the part on which both agree: everything fits, everything is new,
+one grant pays for all. Each statement of a VOLATILE function has a snapshot of its own, so what follows the lock reads what was
+committed before it was had.
+"""
+
+from django.db import migrations
+
+# Arrays are aligned, one element a request; quota_limits 0 is unlimited. A claim of a daily quota is always flushed to the disk;
+# of a hold alone the caller's synchronous_commit decides (billing.services.ledger.settle can place a lost one again). Returns one row for each wallet (what was available) and
+# one for each quota subject (what was used) before the batch, with the time of the decision.
+ADMIT = """
+CREATE FUNCTION billing_admit_plain(
+    ids uuid[], wallet_ids bigint[], api_key_ids bigint[], models text[], amounts bigint[], ttls float8[],
+    quota_subjects text[], quota_limits int[]
+) RETURNS TABLE (wallet_id bigint, subject text, before bigint, decided_at timestamptz)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wallets constant bigint[] := ARRAY(SELECT DISTINCT w FROM unnest(wallet_ids) AS w);
+    subjects constant text[] := ARRAY(SELECT DISTINCT s FROM unnest(quota_subjects) AS s WHERE s IS NOT NULL);
+    locked integer;
+    decided timestamptz;
+    today date;
+BEGIN
+    PERFORM FROM billing_wallet WHERE workspace_id = ANY (wallets) ORDER BY workspace_id FOR UPDATE;
+    GET DIAGNOSTICS locked = ROW_COUNT;
+    IF locked < cardinality(wallets) THEN
+        -- A row that appears from now on would be read, and not be locked.
+        RETURN;
+    END IF;
+    decided := clock_timestamp();
+    today := (decided AT TIME ZONE 'UTC')::date;
+    IF cardinality(subjects) > 0 THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+        PERFORM FROM billing_dailyquota q WHERE q.subject = ANY (subjects) AND q.day = today ORDER BY q.subject FOR UPDATE;
+        GET DIAGNOSTICS locked = ROW_COUNT;
+        IF locked < cardinality(subjects) OR EXISTS (
+            SELECT FROM (
+                SELECT s AS subject, count(*) AS claims, min(nullif(l, 0)) AS most
+                FROM unnest(quota_subjects, quota_limits) AS c (s, l) WHERE s IS NOT NULL GROUP BY s
+            ) c JOIN billing_dailyquota q ON q.subject = c.subject AND q.day = today
+            WHERE q.used + c.claims > c.most
+        ) THEN
+            RETURN;
+        END IF;
+    END IF;
+    IF EXISTS (
+        SELECT FROM unnest(ids, wallet_ids, api_key_ids) AS r (id, wallet_id, api_key_id)
+        LEFT JOIN accounts_apikey k ON k.id = r.api_key_id
+        WHERE k.workspace_id IS DISTINCT FROM r.wallet_id OR k.revoked_at IS NOT NULL OR k.expires_at <= decided
+           OR EXISTS (SELECT FROM billing_hold h WHERE h.id = r.id)
+    ) OR EXISTS (
+        SELECT FROM (SELECT w AS id, sum(a) AS amount FROM unnest(wallet_ids, amounts) AS r (w, a) GROUP BY w) r
+        JOIN billing_wallet w ON w.workspace_id = r.id
+        JOIN accounts_workspace a ON a.id = r.id
+        WHERE a.suspended_at IS NOT NULL OR w.next_expiry <= decided
+           OR r.amount > 0 AND (w.frozen OR r.amount > w.posted - w.held)
+    ) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+        SELECT w.workspace_id, NULL, w.posted - w.held, decided
+        FROM billing_wallet w WHERE w.workspace_id = ANY (wallets);
+    IF cardinality(subjects) > 0 THEN
+        RETURN QUERY
+            SELECT NULL::bigint, q.subject::text, q.used::bigint, decided
+            FROM billing_dailyquota q WHERE q.subject = ANY (subjects) AND q.day = today;
+        UPDATE billing_dailyquota q SET used = q.used + c.claims
+        FROM (SELECT s AS subject, count(*) AS claims FROM unnest(quota_subjects) AS s
+              WHERE s IS NOT NULL GROUP BY s) c
+        WHERE q.subject = c.subject AND q.day = today;
+    END IF;
+    INSERT INTO billing_hold (id, wallet_id, amount, state, created_at, expires_at, api_key_id, model, quota_subject, quota_day)
+        SELECT h.id, h.wallet_id, h.amount, 'open', decided, decided + make_interval(secs => h.ttl), h.api_key_id, h.model,
+               h.quota_subject, CASE WHEN h.quota_subject IS NOT NULL THEN today END
+        FROM unnest(ids, wallet_ids, amounts, ttls, api_key_ids, models, quota_subjects)
+             AS h (id, wallet_id, amount, ttl, api_key_id, model, quota_subject);
+    UPDATE billing_wallet w SET held = w.held + taken.amount
+    FROM (SELECT id, sum(amount) AS amount FROM unnest(wallet_ids, amounts) AS t (id, amount) GROUP BY id) AS taken
+    WHERE w.workspace_id = taken.id AND taken.amount > 0;
+END
+$$;
+"""
+
+ADMIT_ONE = """
+CREATE FUNCTION billing_admit_one(
+    request uuid, wallet bigint, key bigint, model_id text, wanted bigint, ttl float8, quota text, quota_limit int
+) RETURNS TABLE (wallet_id bigint, subject text, before bigint, decided_at timestamptz)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    money record;
+    claimed integer;
+    today date;
+BEGIN
+    SELECT posted - held AS available, frozen, next_expiry INTO money
+        FROM billing_wallet WHERE workspace_id = wallet FOR UPDATE;
+    decided_at := clock_timestamp();
+    IF NOT FOUND OR money.next_expiry <= decided_at OR wanted > 0 AND (money.frozen OR wanted > money.available) THEN
+        RETURN;
+    END IF;
+    PERFORM FROM accounts_apikey k JOIN accounts_workspace a ON a.id = k.workspace_id
+        WHERE k.id = key AND k.workspace_id = wallet AND a.suspended_at IS NULL AND k.revoked_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > decided_at);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF quota IS NOT NULL THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+        today := (decided_at AT TIME ZONE 'UTC')::date;
+        SELECT used INTO claimed FROM billing_dailyquota WHERE subject = quota AND day = today FOR UPDATE;
+        IF NOT FOUND OR quota_limit > 0 AND claimed >= quota_limit THEN
+            RETURN;
+        END IF;
+    END IF;
+    INSERT INTO billing_hold (id, wallet_id, amount, state, created_at, expires_at, api_key_id, model, quota_subject, quota_day)
+        VALUES (request, wallet, wanted, 'open', decided_at, decided_at + make_interval(secs => ttl), key, model_id, quota, today)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF wanted > 0 THEN
+        UPDATE billing_wallet SET held = held + wanted WHERE workspace_id = wallet;
+    END IF;
+    RETURN QUERY SELECT wallet, NULL::text, money.available, decided_at;
+    IF quota IS NOT NULL THEN
+        UPDATE billing_dailyquota SET used = used + 1 WHERE subject = quota AND day = today;
+        RETURN QUERY SELECT NULL::bigint, quota, claimed::bigint, decided_at;
+    END IF;
+END
+$$;
+"""
+
+UNDO_ADMIT = "DROP FUNCTION billing_admit_plain, billing_admit_one;"
+
+# rated NULL releases. Returns the charges in the order of ids, or NULL. Not done here: holds that are not open, released holds
+# that give a quota back, and charges that empty the first grant of a wallet or go beyond it.
+SETTLE = """
+CREATE FUNCTION billing_settle_plain(ids uuid[], rated bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wallets constant bigint[] := ARRAY(SELECT DISTINCT wallet_id FROM billing_hold WHERE id = ANY (ids));
+    charges bigint[];
+BEGIN
+    PERFORM FROM billing_wallet WHERE workspace_id = ANY (wallets) ORDER BY workspace_id FOR UPDATE;
+    charges := ARRAY(
+        SELECT CASE WHEN r.rated IS NULL THEN 0 ELSE least(r.rated, h.amount) END
+        FROM unnest(ids, rated) WITH ORDINALITY AS r (id, rated, position)
+        JOIN billing_hold h ON h.id = r.id
+        WHERE h.state = 'open' AND h.wallet_id = ANY (wallets) AND (r.rated IS NOT NULL OR h.quota_subject IS NULL)
+        ORDER BY r.position
+    );
+    IF cardinality(charges) <> cardinality(ids) THEN
+        RETURN NULL;
+    END IF;
+    WITH closing AS MATERIALIZED (
+        SELECT r.id, r.rated, r.charge, r.position, h.wallet_id, h.amount
+        FROM unnest(ids, rated, charges) WITH ORDINALITY AS r (id, rated, charge, position)
+        JOIN billing_hold h ON h.id = r.id
+    ), payers AS MATERIALIZED (
+        SELECT c.wallet_id, c.held, c.charge, g.id AS grant_id,
+               c.charge = 0 OR g.remaining > c.charge AS suffices
+        FROM (SELECT wallet_id, sum(amount) AS held, sum(charge) AS charge FROM closing GROUP BY wallet_id) c
+        LEFT JOIN LATERAL (
+            SELECT id, remaining FROM billing_creditgrant
+            WHERE wallet_id = c.wallet_id AND remaining > 0 AND kind <> 'overdraft'
+            ORDER BY priority, expires_at, id LIMIT 1
+        ) g ON c.charge > 0
+    ), done AS MATERIALIZED (
+        SELECT bool_and(coalesce(suffices, false)) AS is_plain FROM payers
+    ), closed AS (
+        UPDATE billing_hold h
+        SET state = CASE WHEN c.rated IS NULL THEN 'released' ELSE 'settled' END,
+            actual = CASE WHEN c.rated IS NOT NULL THEN c.charge END
+        FROM closing c, done WHERE h.id = c.id AND done.is_plain
+    ), paid AS (
+        UPDATE billing_creditgrant g SET remaining = g.remaining - p.charge
+        FROM payers p, done WHERE g.id = p.grant_id AND p.charge > 0 AND done.is_plain
+    ), booked AS (
+        INSERT INTO billing_ledgerentry (wallet_id, grant_id, kind, contra, amount, ref, at)
+        SELECT c.wallet_id, p.grant_id, 'usage', 'revenue', -c.charge, c.id::text, clock_timestamp()
+        FROM closing c JOIN payers p ON p.wallet_id = c.wallet_id, done
+        WHERE c.charge > 0 AND done.is_plain ORDER BY c.position
+    )
+    UPDATE billing_wallet w SET posted = w.posted - p.charge, held = w.held - p.held
+    FROM payers p, done WHERE w.workspace_id = p.wallet_id AND done.is_plain;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN charges;
+END
+$$;
+"""
+
+SETTLE_ONE = """
+CREATE FUNCTION billing_settle_one(request uuid, rated bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wallet constant bigint := (SELECT wallet_id FROM billing_hold WHERE id = request);
+    closing record;
+    payer record;
+    charge bigint := 0;
+BEGIN
+    PERFORM FROM billing_wallet WHERE workspace_id = wallet FOR UPDATE;
+    SELECT amount, state, quota_subject INTO closing FROM billing_hold WHERE id = request AND wallet_id = wallet;
+    IF NOT FOUND OR closing.state <> 'open' OR rated IS NULL AND closing.quota_subject IS NOT NULL THEN
+        RETURN NULL;
+    END IF;
+    charge := least(coalesce(rated, 0), closing.amount);
+    IF charge > 0 THEN
+        SELECT id, remaining INTO payer FROM billing_creditgrant
+            WHERE wallet_id = wallet AND remaining > 0 AND kind <> 'overdraft' ORDER BY priority, expires_at, id LIMIT 1;
+        IF NOT FOUND OR payer.remaining <= charge THEN
+            RETURN NULL;
+        END IF;
+        UPDATE billing_creditgrant SET remaining = remaining - charge WHERE id = payer.id;
+        INSERT INTO billing_ledgerentry (wallet_id, grant_id, kind, contra, amount, ref, at)
+            VALUES (wallet, payer.id, 'usage', 'revenue', -charge, request::text, clock_timestamp());
+    END IF;
+    UPDATE billing_hold
+        SET state = CASE WHEN rated IS NULL THEN 'released' ELSE 'settled' END, actual = CASE WHEN rated IS NOT NULL THEN charge END
+        WHERE id = request;
+    IF closing.amount > 0 THEN
+        UPDATE billing_wallet SET posted = posted - charge, held = held - closing.amount WHERE workspace_id = wallet;
+    END IF;
+    RETURN charge;
+END
+$$;
+"""
+
+UNDO_SETTLE = "DROP FUNCTION billing_settle_plain, billing_settle_one;"
+
+
+class Migration(migrations.Migration):
+    """Creates the four functions."""
+
+    dependencies = [("billing", "0004_admin_names"), ("accounts", "0001_initial")]
+    operations = [migrations.RunSQL(ADMIT + ADMIT_ONE, UNDO_ADMIT), migrations.RunSQL(SETTLE + SETTLE_ONE, UNDO_SETTLE)]
