@@ -5,6 +5,8 @@ Rates are per million tokens because cached and batch rates go below one nano-US
 
 from dataclasses import dataclass
 
+import msgspec
+
 TOKENS_PER_RATE = 1_000_000
 
 
@@ -23,8 +25,7 @@ class Rates:
         return max(self.input, self.cache_read or 0, self.cache_write or 0)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens by disjoint classes; reasoning is a part of output."""
 
     input: int = 0

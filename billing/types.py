@@ -1,9 +1,14 @@
-"""What goes into the ledger and what comes out: plain values, no Django. Amounts are nano-USD."""
+"""What goes into the ledger and what comes out: plain values, no Django. Amounts are nano-USD.
+
+Those of every request are msgspec structs: making one costs a tenth of a frozen dataclass.
+"""
 
 import datetime as dt
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Refusal(StrEnum):
@@ -17,16 +22,14 @@ class Refusal(StrEnum):
     INSUFFICIENT_CREDITS = "insufficient_credits"
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaClaim:
+class QuotaClaim(msgspec.Struct, frozen=True, gc=False):
     """One request against a daily quota. ``limit`` 0 is unlimited (counted all the same)."""
 
     subject: str
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True, gc=False):
     """A request that asks to be let in.
 
     ``amount`` is the hold it wants; any hold from ``floor`` to ``amount`` will do (floor == amount: all or nothing).
@@ -44,8 +47,7 @@ class Admission:
     quota: QuotaClaim | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """The answer to an Admission. ``refusal`` None: it is in, and ``held`` is set aside."""
 
     request_id: uuid.UUID
@@ -59,8 +61,7 @@ class Admitted:
     at: dt.datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The end of an admitted request. ``rated`` None: nothing came out, the hold is released and the quota given back.
 
     ``admission`` says which hold it was given (``amount``): should a crash of the database have lost it, it is placed again, as
@@ -72,8 +73,7 @@ class Settlement:
     admission: Admission | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """The answer to a Settlement. charge = min(rated, hold); absorbed = rated - charge.
 
     ``applied`` False: a duplicate, or no such hold; nothing was written and charge is what was charged before.

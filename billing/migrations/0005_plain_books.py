@@ -4,7 +4,8 @@ Each is there twice, for one request (scalars, half the cost) and for a batch (a
 at all (no row comes back, only locks were taken): then
 billing.services.ledger decides case by case. What they decide is the part on which both agree: everything fits, everything is new,
 one grant pays for all. Each statement of a VOLATILE function has a snapshot of its own, so what follows the lock reads what was
-committed before it was had.
+committed before it was had. All look-ups are by key, however small a table was when a connection planned them for its life: hence
+the settings of the functions.
 """
 
 from django.db import migrations
@@ -17,7 +18,7 @@ CREATE FUNCTION billing_admit_plain(
     ids uuid[], wallet_ids bigint[], api_key_ids bigint[], models text[], amounts bigint[], ttls float8[],
     quota_subjects text[], quota_limits int[]
 ) RETURNS TABLE (wallet_id bigint, subject text, before bigint, decided_at timestamptz)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     wallets constant bigint[] := ARRAY(SELECT DISTINCT w FROM unnest(wallet_ids) AS w);
@@ -49,10 +50,11 @@ BEGIN
         END IF;
     END IF;
     IF EXISTS (
-        SELECT FROM unnest(ids, wallet_ids, api_key_ids) AS r (id, wallet_id, api_key_id)
+        SELECT FROM unnest(wallet_ids, api_key_ids) AS r (wallet_id, api_key_id)
         LEFT JOIN accounts_apikey k ON k.id = r.api_key_id
         WHERE k.workspace_id IS DISTINCT FROM r.wallet_id OR k.revoked_at IS NOT NULL OR k.expires_at <= decided
-           OR EXISTS (SELECT FROM billing_hold h WHERE h.id = r.id)
+    ) OR EXISTS (
+        SELECT FROM billing_hold WHERE id = ANY (ids)
     ) OR EXISTS (
         SELECT FROM (SELECT w AS id, sum(a) AS amount FROM unnest(wallet_ids, amounts) AS r (w, a) GROUP BY w) r
         JOIN billing_wallet w ON w.workspace_id = r.id
@@ -90,7 +92,7 @@ ADMIT_ONE = """
 CREATE FUNCTION billing_admit_one(
     request uuid, wallet bigint, key bigint, model_id text, wanted bigint, ttl float8, quota text, quota_limit int
 ) RETURNS TABLE (wallet_id bigint, subject text, before bigint, decided_at timestamptz)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     money record;
@@ -141,7 +143,7 @@ UNDO_ADMIT = "DROP FUNCTION billing_admit_plain, billing_admit_one;"
 # that give a quota back, and charges that empty the first grant of a wallet or go beyond it.
 SETTLE = """
 CREATE FUNCTION billing_settle_plain(ids uuid[], rated bigint[]) RETURNS bigint[]
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     wallets constant bigint[] := ARRAY(SELECT DISTINCT wallet_id FROM billing_hold WHERE id = ANY (ids));
@@ -199,7 +201,7 @@ $$;
 
 SETTLE_ONE = """
 CREATE FUNCTION billing_settle_one(request uuid, rated bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     wallet constant bigint := (SELECT wallet_id FROM billing_hold WHERE id = request);

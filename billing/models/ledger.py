@@ -2,7 +2,9 @@
 keeps the rest: constraints here, the append-only trigger and the view of broken invariants in a migration.
 
 PostgreSQL reads the text of every check anew in each statement that writes, and a list (``kind IN (...)``) has a long one: that
-was a quarter of the cost of a settlement. So the checks below compare one by one.
+was a quarter of the cost of a settlement. So the checks below compare one by one. Holds and entries are written under the lock of
+their wallet, which therefore exists; a foreign key would look it up again for every row (another sixth). In its place wallets and
+grants cannot be deleted at all, and the view of broken invariants has a row for what belongs to none.
 """
 
 from django.db import models
@@ -99,7 +101,7 @@ class Hold(models.Model):
     """Credit set aside for one admitted request (amount 0 for a free model). Its id is the request's id."""
 
     id = models.UUIDField(primary_key=True)
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+")
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     amount = models.BigIntegerField()
     state = models.CharField(max_length=8, choices=HoldState, db_default="open")
     #: What was charged, once settled.
@@ -153,8 +155,8 @@ class EntryKind(models.TextChoices):
 class LedgerEntry(models.Model):
     """A line in the books: a signed amount on a wallet's side, against a contra account. Never edited, never deleted."""
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+")
-    grant = models.ForeignKey(CreditGrant, on_delete=models.PROTECT, related_name="+")
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
+    grant = models.ForeignKey(CreditGrant, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     kind = models.CharField(max_length=12, choices=EntryKind)
     #: The other side: issued:<kind of grant>, revenue, breakage, returned, debt.
     contra = models.CharField(max_length=20)

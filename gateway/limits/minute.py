@@ -8,10 +8,10 @@ processes, money never. Asking is batched: what arrives while one round trip run
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import hiredis
+import msgspec
 
 from gateway.limits.line import Line, LineError, open_line
 from lumyx.lib import clock
@@ -42,8 +42,7 @@ return out
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(msgspec.Struct, frozen=True, gc=False):
     """The state of a window after a request. ``reset`` is in seconds."""
 
     allowed: bool

@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from gateway.http import Receive, Send, read_body
 from gateway.limits.minute import MinuteLimiter
 from gateway.pipeline.admit import admit
@@ -49,14 +51,13 @@ class Gateway:
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
 
-@dataclass(slots=True)
-class Arrival:
+class Arrival(msgspec.Struct):
     """A request as it came in: its headers, and the two ends of its connection."""
 
     headers: Iterable[tuple[bytes, bytes]]
     receive: Receive
     send: Send
-    id: uuid.UUID = field(default_factory=uuid7)
+    id: uuid.UUID = msgspec.field(default_factory=uuid7)
     #: The body has come in to its end, or there is none.
     is_read: bool = False
 

@@ -4,7 +4,7 @@ Order: the model and the key's right to it, capabilities, pace (Redis, may fail 
 one PostgreSQL transaction (fails closed).
 """
 
-from dataclasses import replace
+from copy import replace
 
 from billing.rating import affordable_output, hold_for
 from billing.types import Admission, Admitted, QuotaClaim, Refusal

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import uuid
-from dataclasses import dataclass, field
+
+import msgspec
 
 from billing.rating import TokenUsage
 from billing.types import Admission
@@ -12,8 +13,7 @@ from gateway.protocols.openai_chat import ChatRequest
 from gateway.types import ModelInfo, Principal, RouteInfo
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """One request, from its arrival to its record. Each stage fills in its part; ``client_gone`` may change at any time."""
 
     id: uuid.UUID
@@ -28,7 +28,7 @@ class Exchange:
     model: ModelInfo | None = None
     #: Those of the model's routes that can take this request.
     routes: tuple[RouteInfo, ...] = ()
-    headers: list[Header] = field(default_factory=list)
+    headers: list[Header] = msgspec.field(default_factory=list)
     #: nano-USD set aside, and the ceiling of output tokens that it pays for, when that had to be lowered.
     held: int = 0
     max_tokens: int | None = None

@@ -5,7 +5,7 @@ the upstream or its prices. All else passes as it came. An answer that is not JS
 upstream; an odd value inside is not.
 """
 
-from dataclasses import replace
+from copy import replace
 
 import msgspec
 from msgspec import UNSET, Raw

@@ -1,7 +1,7 @@
 """The end of an exchange in the books: hold, ledger entries and usage event together, or nothing at all."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 
 from django.db import transaction
 

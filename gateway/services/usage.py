@@ -3,8 +3,8 @@
 import datetime as dt
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
+import msgspec
 from django.db import connection
 from psycopg import Cursor
 
@@ -14,8 +14,7 @@ from lumyx.lib import clock
 from lumyx.lib.prepared import array, scalar
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageRecord:
+class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a usage event says; the fields are the columns of gateway.models.UsageEvent, with their units."""
 
     id: uuid.UUID
@@ -78,7 +77,7 @@ _TYPES = {
     "is_stream": "boolean",
     "is_free": "boolean",
 }
-_COLUMNS = tuple(field.name for field in fields(UsageRecord))
+_COLUMNS = UsageRecord.__struct_fields__
 #: What an amendment leaves alone: by these the event was counted once already (gateway.services.rollups).
 _IDENTITY = {"id", "workspace_id", "api_key_id", "model", "started_at"}
 

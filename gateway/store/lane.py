@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 #: Seconds that a batch may take before the connection is given up: a paused server, a network that swallows packets.
 STALL = 1.5
 #: Under load batches begin this many seconds apart at least: a larger batch costs less, and at that pace nobody feels it.
-PACE = 0.002
+PACE = 0.003
 #: The size of a batch that counts as load.
 BUSY = 4
 

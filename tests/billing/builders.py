@@ -2,7 +2,8 @@
 
 import datetime as dt
 import itertools
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from django.db import connection
 

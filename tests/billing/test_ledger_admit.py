@@ -1,7 +1,7 @@
 """Admission: who is let in, on what, and why not."""
 
 import datetime as dt
-from dataclasses import replace
+from copy import replace
 
 import pytest
 from django.db import transaction
@@ -191,7 +191,7 @@ def test_the_first_reason_that_applies_is_given(account: Account) -> None:
     seen.append(admit_one(request).refusal)
     Workspace.objects.filter(pk=account.id).update(suspended_at=None)
     seen.append(admit_one(request).refusal)
-    request = replace(request, quota=replace(request.quota, limit=9))  # type: ignore[type-var]
+    request = replace(request, quota=replace(request.quota, limit=9))  # type: ignore[arg-type]
     seen.append(admit_one(request).refusal)
     ledger.set_frozen(workspace_id=account.id, frozen=False)
     seen.append(admit_one(request).refusal)

@@ -114,6 +114,7 @@ def test_the_database_refuses_rows_that_cannot_be(account: Account, statement: s
             {"remaining_in_range"},
         ),
         (
+            "DROP TRIGGER grant_is_kept ON billing_creditgrant;"
             "DELETE FROM billing_creditgrant WHERE kind = 'overdraft'",
             {"one_overdraft_grant"},
         ),
@@ -147,6 +148,26 @@ def test_the_view_shows_each_kind_of_corruption(account: Account, corruption: st
     assert {row["invariant"] for row in broken} == invariants
     assert all(row["wallet_id"] == account.id and row["actual"] != row["expected"] for row in broken)
     assert verify_wallet(account.id)[1] == broken
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("statement", ["DELETE FROM billing_wallet", "DELETE FROM billing_creditgrant"])
+def test_wallets_and_grants_are_never_deleted(account: Account, statement: str) -> None:
+    with pytest.raises(IntegrityError, match="never deleted"), transaction.atomic():
+        run_sql(statement)
+
+
+@pytest.mark.django_db
+@pytest.mark.breaks_the_books
+def test_a_hold_and_an_entry_that_belong_to_nothing_are_shown(account: Account) -> None:
+    run_sql("UPDATE billing_hold SET wallet_id = 999999 WHERE state = 'settled'")
+    assert "hold_has_a_wallet" in {row["invariant"] for row in broken_invariants()}
+    run_sql(
+        "INSERT INTO billing_ledgerentry (wallet_id, grant_id, kind, contra, amount, ref)"
+        " VALUES (%s, 999999, 'adjust', 'adjust', 7, 'x')",
+        account.id,
+    )
+    assert "entry_is_in_wallet_of_its_grant" in {row["invariant"] for row in broken_invariants()}
 
 
 @pytest.mark.django_db

@@ -1,7 +1,8 @@
 """Usage events as they are written: once, whole, and amended only when the sweeper had given a request up."""
 
-import dataclasses
+from copy import replace
 
+import msgspec
 import pytest
 
 from billing.types import Admission, QuotaClaim
@@ -19,7 +20,7 @@ def test_every_field_of_a_record_is_stored() -> None:
     )
     record_usage([record])
     row = UsageEvent.objects.filter(id=record.id).values().get()
-    assert row == dataclasses.asdict(record)
+    assert row == msgspec.structs.asdict(record)
 
 
 def test_all_flags_at_once_fit_their_column() -> None:
@@ -46,7 +47,7 @@ def test_fields_that_may_be_absent_are_null() -> None:
 def test_an_event_that_exists_is_kept() -> None:
     record = usage_record(charge=5)
     record_usage([record])
-    record_usage([dataclasses.replace(record, charge=900)])
+    record_usage([replace(record, charge=900)])
     record_usage([expired_record(id=record.id)])
     row = UsageEvent.objects.get(id=record.id)
     assert (row.charge, row.status) == (5, "ok")
@@ -54,7 +55,7 @@ def test_an_event_that_exists_is_kept() -> None:
 
 def test_of_several_records_with_one_id_the_first_is_written() -> None:
     record = usage_record(charge=5)
-    record_usage([record, dataclasses.replace(record, charge=900)])
+    record_usage([record, replace(record, charge=900)])
     assert UsageEvent.objects.get(id=record.id).charge == 5
 
 

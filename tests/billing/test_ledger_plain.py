@@ -1,0 +1,207 @@
+"""The books in one round trip: what the plain statements do is what the long way would have done, or nothing at all."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import replace
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, event, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from billing.selectors.ledger import balance_of, broken_invariants
+from billing.services import ledger, ledger_plain
+from billing.types import Admission, Admitted, Settled, Settlement
+from lumyx.lib.ids import uuid7
+from lumyx.lib.prepared import Prepared
+from tests.billing.builders import Account, admit_one, make_account, overdue, run_sql, settle_one
+
+#: What a batch may ask for, in nano-USD, on wallets with up to a few hundred.
+amounts = st.integers(0, 60)
+CASES = hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+)
+
+ROWS = (
+    "SELECT workspace_id, posted, held, next_expiry IS NULL, frozen FROM billing_wallet ORDER BY 1",
+    "SELECT id, wallet_id, amount, state, actual, api_key_id, model, quota_subject, expires_at - created_at"
+    " FROM billing_hold ORDER BY 1",
+    "SELECT wallet_id, kind, remaining FROM billing_creditgrant ORDER BY id",
+    "SELECT wallet_id, grant_id, kind, contra, amount, ref FROM billing_ledgerentry ORDER BY id",
+    "SELECT subject, used FROM billing_dailyquota WHERE used > 0 ORDER BY 1",
+)
+
+
+class UndoError(Exception):
+    """Rolls a trial back."""
+
+
+@contextmanager
+def trial() -> Iterator[None]:
+    """Undo what the block writes."""
+    try:
+        with transaction.atomic():
+            yield
+            raise UndoError
+    except UndoError:
+        pass
+
+
+def outcome_of(work: Callable[[], object]) -> tuple[object, list[list[tuple[object, ...]]]]:
+    """Return what ``work`` answers and the rows that it leaves, and undo it."""
+    with trial():
+        answer = work()
+        rows = [run_sql(statement) for statement in ROWS]
+    return answer, rows
+
+
+def without_times(answers: Sequence[Admitted] | None) -> list[Admitted] | None:
+    """Return answers to compare: the two ways decide a moment apart."""
+    return None if answers is None else [replace(answer, at=None) for answer in answers]
+
+
+class TestPlainAndLong(TestCase):
+    """Random wallets and batches; both ways are tried on the same rows and undone."""
+
+    def setUp(self) -> None:
+        """Make two accounts; the second may stay without a wallet."""
+        self.accounts = [make_account(), make_account()]
+
+    @CASES
+    @given(data=st.data())
+    def test_admissions(self, data: st.DataObject) -> None:
+        self._fund(data)
+        batch = data.draw(st.lists(self._admissions(), min_size=1, max_size=6))
+        if data.draw(st.booleans()):
+            ledger.admit(batch[:1])
+        if data.draw(st.booleans()):
+            batch.append(batch[0])
+        for statement in (ledger_plain.ADMIT, ledger_plain.ADMIT.single):
+            if statement is None or (statement is ledger_plain.ADMIT.single and len(batch) > 1):
+                continue
+            plain, plain_rows = outcome_of(lambda statement=statement: _tried(statement, batch))  # type: ignore[misc]
+            event(f"{statement.name}: {'declined' if plain is None else 'done'}")
+            if plain is None:
+                assert plain_rows == outcome_of(lambda: None)[1]
+                continue
+            long, long_rows = outcome_of(lambda: without_times(ledger._admit_one_by_one(batch)))
+            assert (without_times(plain), plain_rows) == (long, long_rows)  # type: ignore[arg-type]
+
+    @CASES
+    @given(data=st.data())
+    def test_settlements(self, data: st.DataObject) -> None:
+        self._fund(data)
+        admitted = data.draw(st.lists(self._admissions(), min_size=1, max_size=6, unique_by=lambda a: a.request_id))
+        ledger.admit(admitted)
+        if data.draw(st.booleans()):
+            settle_one(admitted[0], data.draw(st.none() | amounts))
+        if data.draw(st.booleans()):
+            overdue(admitted[-1])
+            ledger.expire_holds()
+        rated = st.none() | amounts
+        batch = [Settlement(admission.request_id, data.draw(rated)) for admission in admitted]
+        for statement in (ledger_plain.SETTLE, ledger_plain.SETTLE.single):
+            if statement is None or (statement is ledger_plain.SETTLE.single and len(batch) > 1):
+                continue
+            plain, plain_rows = outcome_of(lambda statement=statement: _tried(statement, batch))  # type: ignore[misc]
+            event(f"{statement.name}: {'declined' if plain is None else 'done'}")
+            if plain is None:
+                assert plain_rows == outcome_of(lambda: None)[1]
+                continue
+            assert (plain, plain_rows) == outcome_of(lambda: ledger._settle_one_by_one(batch))
+
+    def _fund(self, data: st.DataObject) -> None:
+        for account in self.accounts:
+            for kind in data.draw(st.lists(st.sampled_from(["vip", "promo", "paid"]), max_size=3)):
+                seconds = data.draw(st.sampled_from([-1.0, 3600.0]))
+                expires = None if kind == "paid" else seconds
+                account.fund(data.draw(st.integers(1, 90)), kind=kind, expires_in=expires)
+        if data.draw(st.integers(0, 9)) == 0 and balance_of(self.accounts[0].id).posted:
+            ledger.set_frozen(workspace_id=self.accounts[0].id, frozen=True)
+
+    @st.composite
+    @staticmethod
+    def _drawn(draw: st.DrawFn, accounts: Sequence[Account]) -> Admission:
+        account = draw(st.sampled_from(accounts))
+        if draw(st.booleans()):
+            amount = draw(amounts)
+            return account.request(amount, floor=draw(st.integers(0, amount)))
+        return account.free_request(draw(st.sampled_from([0, 1, 2, 5])), subject=draw(st.sampled_from(["u:1", "u:2"])))
+
+    def _admissions(self) -> st.SearchStrategy[Admission]:
+        return TestPlainAndLong._drawn(self.accounts)
+
+
+def _tried[In, Out](statement: Prepared[In, Out], batch: Sequence[In]) -> list[Out] | None:
+    return statement._run(batch)
+
+
+@pytest.fixture
+def account() -> Account:
+    """A workspace with 1,000 nano-USD."""
+    made = make_account()
+    made.fund(1000)
+    return made
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_usual_case_takes_the_short_way(account: Account, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    def must_not(*_: object) -> list[Settled]:
+        raise AssertionError("the usual case went the long way")
+
+    monkeypatch.setattr(ledger, "_admit_one_by_one", must_not)
+    monkeypatch.setattr(ledger, "_settle_one_by_one", must_not)
+    asked = [account.request(100) for _ in range(size)]
+    assert [answer.held for answer in ledger.admit(asked)] == [100] * size
+    settled = ledger.settle([Settlement(one.request_id, 130) for one in asked])
+    assert [(one.charge, one.absorbed, one.applied) for one in settled] == [(100, 30, True)] * size
+    assert balance_of(account.id).posted == 1000 - 100 * size
+
+
+@pytest.mark.django_db
+def test_a_hold_that_a_crash_lost_is_placed_again_and_charged(account: Account) -> None:
+    asked = account.request(100)
+    admit_one(asked)
+    run_sql("DELETE FROM billing_hold")
+    run_sql("UPDATE billing_wallet SET held = 0")
+    (settled,) = ledger.settle([Settlement(asked.request_id, 70, asked)])
+    assert (settled.charge, settled.absorbed, settled.applied) == (70, 0, True)
+    (again,) = ledger.settle([Settlement(asked.request_id, 70, asked)])
+    assert (again.charge, again.applied) == (70, False)
+    balance = balance_of(account.id)
+    assert (balance.posted, balance.held) == (930, 0)
+    assert broken_invariants() == []
+
+
+@pytest.mark.django_db
+def test_a_lost_hold_never_takes_more_than_there_is(account: Account) -> None:
+    asked = account.request(900)
+    admit_one(account.request(400))  # somebody else's, on the credit that the lost hold no longer kept
+    (settled,) = ledger.settle([Settlement(asked.request_id, 850, asked)])
+    assert (settled.charge, settled.absorbed, settled.applied) == (600, 250, True)
+    assert (balance_of(account.id).posted, balance_of(account.id).available) == (400, 0)
+
+
+@pytest.mark.django_db
+def test_a_lost_claim_of_a_daily_quota_is_made_again(account: Account) -> None:
+    asked = account.free_request(5)
+    (settled,) = ledger.settle([Settlement(asked.request_id, 0, asked)])
+    assert settled.applied
+    assert run_sql("SELECT used FROM billing_dailyquota") == [(1,)]
+
+
+@pytest.mark.django_db
+def test_a_lost_hold_of_which_nothing_came_stays_lost(account: Account) -> None:
+    asked = account.request(100)
+    (settled,) = ledger.settle([Settlement(asked.request_id, None, asked)])
+    assert not settled.applied
+    assert run_sql("SELECT count(*) FROM billing_hold") == [(0,)]
+
+
+@pytest.mark.django_db
+def test_a_settlement_of_an_unknown_request_changes_nothing(account: Account) -> None:
+    (settled,) = ledger.settle([Settlement(uuid7(), 70)])
+    assert (settled.charge, settled.applied) == (0, False)
