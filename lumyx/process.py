@@ -5,6 +5,7 @@ closes its listener before anything else and readiness could never say 503.
 """
 
 import asyncio
+import gc
 from typing import cast
 
 from django.conf import settings
@@ -50,6 +51,9 @@ class Process:
             ),
         )
         self.client = client
+        # What the start has made stays for good: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
 
     async def close(self) -> None:
         """Let admitted requests finish and be settled, then close the pools."""

@@ -92,8 +92,7 @@ class MinuteLimiter:
             future: asyncio.Future[int] = loop.create_future()
             self._pending.append(_Question(key, limit, future))
             if self._sending is None and not self._asked:
-                # In the loop's next turn, so that all that asks in this one goes into one round trip.
-                self._sending = loop.call_soon(self._send)
+                self._send()
             used = await future
         return Pace(allowed=used > 0, limit=limit, remaining=max(0, limit - abs(used)), reset=WINDOW - second)
 
@@ -158,6 +157,7 @@ class MinuteLimiter:
             if not question.future.done():
                 question.future.set_result(used)
         if self._pending:
+            # In the loop's next turn, so that all that asks in this one goes into one round trip.
             self._sending = asyncio.get_running_loop().call_soon(self._send)
 
     def _take_locally(self, key: str, minute: int, limit: int) -> int:

@@ -75,8 +75,7 @@ class Lane[In, Out]:
         job = Job(item, self._loop.create_future())
         self._waiting.append(job)
         if self._timer is None and not self._running:
-            # In the loop's next turn, so that all that asks in this one is in the batch.
-            self._timer = self._loop.call_soon(self._flush)
+            self._flush()
         return job.future
 
     def _flush(self) -> None:
@@ -127,6 +126,7 @@ class Lane[In, Out]:
         elif size >= BUSY:
             self._timer = self._loop.call_at(self._began + PACE, self._flush)
         else:
+            # In the loop's next turn, so that all that asks in this one is in the batch.
             self._timer = self._loop.call_soon(self._flush)
 
     def _hand_over(self) -> None:

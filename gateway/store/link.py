@@ -65,7 +65,13 @@ class Link:
             self.drop(psycopg.OperationalError("the link is closed"))
 
     async def _connect(self) -> None:
-        raw = await asyncio.to_thread(_connect, self._statement, self._is_flushing)
+        connecting = asyncio.ensure_future(asyncio.to_thread(_connect, self._statement, self._is_flushing))
+        try:
+            raw = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(psycopg.Error):
+                (await connecting).close()  # a thread cannot be cancelled
+            raise
         raw.pgconn.nonblocking = 1
         self._raw, self._socket = raw, raw.pgconn.socket
         self._lost.clear()

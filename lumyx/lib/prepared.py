@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import connection
 from psycopg import Connection, RawCursor, errors
-from psycopg.pq import ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 type Parameters = list[str | None]
@@ -69,7 +69,7 @@ class Prepared[In, Out]:
         """Make it known to a connection, without its single form. Raises psycopg's errors."""
         result = raw.pgconn.prepare(self.name.encode(), self.sql.encode())
         if result.status != ExecStatus.COMMAND_OK:
-            raise errors.error_from_result(result)
+            raise error_of(result)
 
 
 def encode(parameters: Parameters) -> list[Any]:
@@ -79,10 +79,19 @@ def encode(parameters: Parameters) -> list[Any]:
 
 def rows_of(result: PGresult | None) -> Rows:
     """Return a result's values as they came. Raises psycopg's error for a failed one."""
-    if result is None or result.status != ExecStatus.TUPLES_OK:
-        raise errors.error_from_result(result) if result is not None else errors.OperationalError("no result came")
+    if result is None:
+        raise errors.OperationalError("no result came")
+    if result.status != ExecStatus.TUPLES_OK:
+        raise error_of(result)
     columns = range(result.nfields)
     return [tuple([result.get_value(row, column) for column in columns]) for row in range(result.ntuples)]
+
+
+def error_of(result: PGresult) -> errors.Error:
+    """Return psycopg's error for a failed result. One without a code is libpq's own word that the connection was lost."""
+    if result.error_field(DiagnosticField.SQLSTATE) is None:
+        return errors.OperationalError(result.error_message.decode(errors="replace").strip())
+    return errors.error_from_result(result)
 
 
 def array(values: Iterable[object]) -> str:
