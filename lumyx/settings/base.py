@@ -166,7 +166,7 @@ LUMYX_ADMISSION_QUEUE = 5_000
 LUMYX_SETTLEMENT_WAIT = 60.0
 LUMYX_SETTLEMENT_QUEUE = 20_000
 #: A hold outlives its upstream's total timeout by this much before the sweeper may close it.
-LUMYX_HOLD_MARGIN = 60.0
+LUMYX_HOLD_MARGIN: float = 60.0
 #: "open": sandbox models are listed and every key may call them; "test_keys": unlisted, test keys only.
 LUMYX_SANDBOX = "test_keys"
 

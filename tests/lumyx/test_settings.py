@@ -47,6 +47,11 @@ def test_production_starts_with_the_documented_variables() -> None:
     assert done.stdout == "(False, True, 'test_keys', 10)\n"
 
 
+@pytest.mark.parametrize(("variables", "seconds"), [({}, "60"), ({"HOLD_MARGIN_SECONDS": "15"}, "15")])
+def test_an_operator_sets_how_long_a_hold_outlives_its_request(variables: dict[str, str], seconds: str) -> None:
+    assert load("lumyx.settings.prod", GOOD | variables, "s.LUMYX_HOLD_MARGIN").stdout == f"{seconds}\n"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
@@ -60,6 +65,7 @@ def test_production_starts_with_the_documented_variables() -> None:
         ("TRUSTED_PROXY_COUNT", "many", "whole number"),
         ("DRAIN_SECONDS", "-1", "whole number"),
         ("GRACE_SECONDS", "0", "whole number"),
+        ("HOLD_MARGIN_SECONDS", "9", "from 10 to"),
         ("LUMYX_EMAIL_VERIFICATION", "perhaps", "say 1 or 0"),
     ],
 )
