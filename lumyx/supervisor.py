@@ -27,10 +27,22 @@ from lumyx.logtail import LogTail, rotate
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 READY_TIMEOUT = 60.0
+CELERY = (sys.executable, "-m", "celery", "-A", "lumyx.celery")
 
 
 class StartError(Exception):
     """The start cannot go on; the message says what to do."""
+
+
+def worker_command() -> list[str]:
+    """Return the command that starts a worker for the background tasks."""
+    pool = ["--pool", "threads", "--concurrency", "2"]
+    return [*CELERY, "worker", *pool, "--loglevel", "INFO", "--without-mingle"]
+
+
+def beat_command(schedule: Path) -> list[str]:
+    """Return the command that starts the tasks' clock; ``schedule`` is where it keeps when each ran last."""
+    return [*CELERY, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
 
 
 class Supervisor:
@@ -152,24 +164,11 @@ class Supervisor:
         return done.stdout.decode()
 
     def _make_programs(self, door: int) -> list[Program]:
-        celery = [sys.executable, "-m", "celery", "-A", "lumyx.celery"]
         web = [sys.executable, "-m", "lumyx.serve", "--fd", str(door)]
-        worker = [
-            *celery,
-            "worker",
-            "--pool",
-            "threads",
-            "--concurrency",
-            "2",
-            "--loglevel",
-            "INFO",
-            "--without-mingle",
-        ]
-        beat = [*celery, "beat", "--schedule", str(self.local / "beat"), "--pidfile", "", "--loglevel", "INFO"]
         return [
             *(self._program("web", web, stop_timeout=10, pass_fds=(door,)) for _ in range(self.concurrency)),
-            self._program("worker", worker, stop_timeout=8),
-            self._program("beat", beat, stop_timeout=4),
+            self._program("worker", worker_command(), stop_timeout=8),
+            self._program("beat", beat_command(self.local / "beat"), stop_timeout=4),
         ]
 
     def _program(

@@ -27,34 +27,10 @@ from lumyx.children import spawn, stop
 from lumyx.devservices import Postgres, Valkey
 from lumyx.lib import clock
 from rig import accounting
+from rig.backstage import Backstage
+from rig.catalog import model_entry, upstream_entry
 from rig.load import Target
 from rig.processes import ROOT, WebProcess
-
-UPSTREAM = """
-[[upstreams]]
-name = "mock"
-provider = "openai-compatible"
-protocol = "openai_chat"
-base_url = "http://127.0.0.1:{port}/v1"
-credential = "sk-mock"
-allow_private_network = true
-"""
-MODEL = """
-[[models]]
-id = "{model}"
-display_name = "{model}"
-kind = "chat"
-context_window = 128000
-max_output_tokens = 16384
-tags = ["streaming"]
-free = {free}
-[models.price]
-input = "{input}"
-output = "{output}"
-[[models.routes]]
-upstream = "mock"
-model = "{model}"
-"""
 
 
 class InstallationError(Exception):
@@ -121,6 +97,7 @@ class Installation:
     port: int
     upstream_port: int
     environment: Mapping[str, str]
+    backstage: Backstage
 
     @property
     def gateway_pids(self) -> list[int]:
@@ -149,16 +126,26 @@ class Installation:
 
     def manage(self, *arguments: str) -> dict[str, Any]:
         """Run an operators' command with --json and return its answer. Raises InstallationError when it fails."""
-        output = _run_manage([*arguments, "--json"], environment=self.environment)
+        output = _run_manage(self.backstage, *arguments, "--json")
         answer: dict[str, Any] = json.loads(output.strip().rsplit("\n", 1)[-1])
         return answer
 
     def new_tenant(
-        self, name: str, *, credits_usd: str | None = None, rpm: int = 0, daily: int | None = None
+        self,
+        name: str,
+        *,
+        owner: str | None = None,
+        credits_usd: str | None = None,
+        rpm: int = 0,
+        daily: int | None = None,
     ) -> Tenant:
-        """Make a workspace with a key. ``rpm`` 0: no limit a minute; ``daily`` None: the tier's daily quota."""
+        """Make a workspace with a key. ``owner``: an address, one of its own by default.
+
+        ``rpm`` 0: no limit a minute; ``daily`` None: the tier's daily quota.
+        """
         credit = ["--credits", credits_usd] if credits_usd else []
-        slug = self.manage("workspace", "create", "--name", name, "--owner", f"{name}@example.com", *credit)["slug"]
+        owner = owner or f"{name}@example.com"
+        slug = self.manage("workspace", "create", "--name", name, "--owner", owner, *credit)["slug"]
         limits = ["--rpm", str(rpm), *(["--daily", str(daily)] if daily is not None else [])]
         self.manage("workspace", "limits", slug, *limits)
         return Tenant(slug, self.manage("apikey", "create", "--workspace", slug, "--name", "rig")["secret"])
@@ -180,18 +167,11 @@ class Installation:
         raise InstallationError(f"The gateway is not ready:\n{self.web[0].log.read_text(errors='replace')[-3000:]}")
 
 
-def _run_manage(arguments: list[str], *, environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise InstallationError(f"manage.py {' '.join(arguments)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout
+def _run_manage(backstage: Backstage, *arguments: str) -> str:
+    done = backstage.run(*arguments)
+    if done.status:
+        raise InstallationError(f"manage.py {' '.join(arguments)} failed:\n{(done.output + done.errors)[-3000:]}")
+    return done.output
 
 
 def _environment(*, database_url: str, redis_url: str, port: int) -> dict[str, str]:
@@ -258,14 +238,17 @@ def _web(
             process.stop()
 
 
-def _set_up(environment: Mapping[str, str], folder: Path, *, upstream_port: int, plan: Plan) -> None:
-    """Migrate and apply the catalog."""
-    _run_manage(["migrate", "--verbosity", "0"], environment=environment)
+@contextlib.contextmanager
+def _backstage(folder: Path, plan: Plan, *, environment: Mapping[str, str], upstream_port: int) -> Iterator[Backstage]:
+    """Migrate, apply the catalog, and keep the process that did for further commands."""
     catalog = folder / "catalog.toml"
-    priced = [MODEL.format(model=model, free="false", input="0.50", output="1.50") for model in plan.models]
-    free = [MODEL.format(model=model, free="true", input="0", output="0") for model in plan.free_models]
-    catalog.write_text("".join([UPSTREAM.format(port=upstream_port), *priced, *free]))
-    _run_manage(["catalog", "apply", str(catalog)], environment=environment)
+    models = [model_entry(model) for model in plan.models]
+    free_models = [model_entry(model, free=True) for model in plan.free_models]
+    catalog.write_text("".join([upstream_entry(port=upstream_port), *models, *free_models]))
+    with contextlib.closing(Backstage(environment)) as backstage:
+        _run_manage(backstage, "migrate", "--verbosity", "0")
+        _run_manage(backstage, "catalog", "apply", str(catalog))
+        yield backstage
 
 
 @contextlib.contextmanager
@@ -281,10 +264,20 @@ def installed(folder: Path, plan: Plan) -> Iterator[Installation]:
         port: int = listener.getsockname()[1]
         environment = _environment(database_url=postgres.url, redis_url=valkey.url, port=port)
         environment |= plan.settings or {}
-        _set_up(environment, folder, upstream_port=upstream_port, plan=plan)
-        with _web(folder, plan, cores, environment=environment, listener=listener) as web:
+        with (
+            _backstage(folder, plan, environment=environment, upstream_port=upstream_port) as backstage,
+            _web(folder, plan, cores, environment=environment, listener=listener) as web,
+        ):
             installation = Installation(
-                folder, web, upstream, postgres, valkey, port=port, upstream_port=upstream_port, environment=environment
+                folder,
+                web,
+                upstream,
+                postgres,
+                valkey,
+                port=port,
+                upstream_port=upstream_port,
+                environment=environment,
+                backstage=backstage,
             )
             installation.wait_until_ready()
             yield installation

@@ -6,11 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lumyx.children import spawn, stop
 from lumyx.devservices import Postgres, Valkey
+from lumyx.supervisor import beat_command, worker_command
 from rig import accounting
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +58,19 @@ class WebProcess:
     def stop(self) -> None:
         """End it as an operator would."""
         stop(self.process, timeout=30)
+
+
+@contextlib.contextmanager
+def background_work(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Run a worker and beat for the time of the block, as ``make run`` does: what the site promises to do in time is done."""
+    programs: list[subprocess.Popen[bytes]] = []
+    try:
+        for name, command in (("worker", worker_command()), ("beat", beat_command(folder / "beat"))):
+            programs.append(spawn(command, log=folder / f"{name}.log", environment=environment, cwd=ROOT))
+        yield
+    finally:
+        for program in reversed(programs):
+            stop(program, timeout=10)
 
 
 def pause(service: Postgres | Valkey) -> None:

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ from django.conf import settings
 from psycopg.rows import dict_row
 
 from lumyx.children import spawn, stop
+from rig.backstage import Backstage
 from tests.flows.relay import Address, unix_socket_or_address
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -103,14 +103,7 @@ class Installation:
         )
         self._execute_on_server(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')
         self._execute_on_server(f'CREATE DATABASE "{self.database}"')
-        self._backstage = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.backstage"],
-            cwd=ROOT,
-            env=self.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._backstage = Backstage(self.environment())
 
     def _url(self, *, host: str, port: str, name: str) -> str:
         user, password = self._server["USER"], self._server["PASSWORD"]
@@ -155,27 +148,16 @@ class Installation:
 
     def try_manage(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run an operators' command with --json and return its exit status and answer."""
-        done = self._tell(*arguments, "--json")
-        lines = done["output"].strip().splitlines()
+        done = self._backstage.run(*arguments, "--json")
+        lines = done.output.strip().splitlines()
         if not lines:
             raise InstallationError(f"{' '.join(arguments)} printed nothing: {done}")
-        return done["status"], json.loads(lines[-1])
-
-    def _tell(self, *arguments: str) -> dict[str, Any]:
-        assert self._backstage.stdin is not None
-        assert self._backstage.stdout is not None
-        self._backstage.stdin.write(json.dumps(arguments) + "\n")
-        self._backstage.stdin.flush()
-        line = self._backstage.stdout.readline()
-        if not line:
-            raise InstallationError(f"The process that runs commands ended during {arguments}.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return done.status, json.loads(lines[-1])
 
     def set_up(self) -> None:
         """Migrate and apply the demo catalog."""
-        done = self._tell("migrate", "--verbosity", "0")
-        if done["status"]:
+        done = self._backstage.run("migrate", "--verbosity", "0")
+        if done.status:
             raise InstallationError(f"migrate failed: {done}")
         self.manage("catalog", "apply", str(DEMO_CATALOG))
 
@@ -214,11 +196,7 @@ class Installation:
 
     def close(self) -> None:
         """End its processes and drop its database."""
-        assert self._backstage.stdin is not None
-        self._backstage.stdin.close()
-        self._backstage.wait(20)
-        assert self._backstage.stdout is not None
-        self._backstage.stdout.close()
+        self._backstage.close()
         self._execute_on_server(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')
 
 

@@ -1,0 +1,48 @@
+"""Catalog files for an installation whose only provider is the mock upstream. Prices are USD per million tokens."""
+
+INPUT_PRICE, OUTPUT_PRICE = "0.50", "1.50"
+
+_UPSTREAM = """
+[[upstreams]]
+name = "{name}"
+provider = "{provider}"
+protocol = "openai_chat"
+base_url = "http://127.0.0.1:{port}/v1"
+credential = "sk-mock"
+allow_private_network = true
+"""
+_MODEL = """
+[[models]]
+id = "{model}"
+display_name = "{model}"
+kind = "chat"
+context_window = 128000
+max_output_tokens = 16384
+tags = ["streaming"]
+free = {free}
+[models.price]
+input = "{input}"
+output = "{output}"
+[[models.routes]]
+upstream = "{upstream}"
+model = "{answers_as}"
+"""
+
+
+def upstream_entry(*, port: int, name: str = "mock", provider: str = "openai-compatible", **limits: float) -> str:
+    """Return an upstream's entry; ``limits`` are its time limits by their names in the catalog, in seconds."""
+    entry = _UPSTREAM.format(name=name, provider=provider, port=port)
+    return entry + "".join(f"{limit} = {seconds}\n" for limit, seconds in limits.items())
+
+
+def model_entry(model: str, *, upstream: str = "mock", answers_as: str | None = None, free: bool = False) -> str:
+    """Return a model's entry. ``answers_as`` is the mock's name for what it does (rig.upstream), the model's own by default."""
+    prices = ("0", "0") if free else (INPUT_PRICE, OUTPUT_PRICE)
+    return _MODEL.format(
+        model=model,
+        upstream=upstream,
+        answers_as=answers_as or model,
+        free=str(free).lower(),
+        input=prices[0],
+        output=prices[1],
+    )
