@@ -5,12 +5,17 @@ import random
 import sys
 from collections.abc import Callable, Mapping
 
+from proofs.balance_race import balance_race
+from proofs.quota_race import quota_race
 from proofs.report import Report
 
 #: Runs one proof at full length, or a short version of it. Each brings up what it needs.
 type Proof = Callable[[Report, bool], None]
 
-PROOFS: Mapping[str, Proof] = {}
+PROOFS: Mapping[str, Proof] = {
+    "balance-race": balance_race,
+    "quota-race": quota_race,
+}
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -13,8 +13,8 @@ WORKERS = 2
 #: At once, after 100 ms, after 2 s; streams of 20 chunks at 20 a second, of 100 at 10 a second, of 50 at once.
 WHOLE, QUICK, SLOW = "mock-json", "mock-json-100", "mock-json-2000"
 STREAM, LONG_STREAM, BURST = "mock-stream-20-20", "mock-stream-100-10", "mock-stream-50-0"
-#: At no price: counted against the daily quota.
-FREE = "mock-json-1"
+#: At once, and a stream of 0.1 s; at no price: counted against the daily quota.
+FREE, FREE_STREAM = "mock-json-1", "mock-stream-5-50"
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def site(*, settings: Mapping[str, str] | None = None, workers: int = WORKERS) -
     local.mkdir(exist_ok=True)
     models = [WHOLE, QUICK, SLOW, STREAM, LONG_STREAM, BURST]
     with tempfile.TemporaryDirectory(prefix="proof-", dir=local) as folder:
-        plan = Plan(models, free_models=[FREE], workers=workers, settings=settings)
+        plan = Plan(models, free_models=[FREE, FREE_STREAM], workers=workers, settings=settings)
         with installed(Path(folder), plan) as installation:
             yield installation
 

@@ -1,5 +1,6 @@
 """Who used how much processor time, from the kernel's own accounting, and what else the machine was doing."""
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+#: The state of a connection in /proc/net/tcp.
+_ESTABLISHED = "01"
 
 
 def _stat_fields(pid: int) -> list[str]:
@@ -80,3 +83,24 @@ def machine_time() -> MachineTime:
     fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     user, nice, system, _idle, _iowait, irq, softirq, steal = fields
     return MachineTime(busy=(user + nice + system + irq + softirq) / _TICK, stolen=steal / _TICK)
+
+
+def descriptors(pid: int) -> list[str]:
+    """Return what each open file descriptor of a process is ("socket:[123]", a path, …)."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed in the meantime
+            found.append(str(entry.readlink()))
+    return found
+
+
+def count_connections(pid: int, *, here: int | None = None, there: int | None = None) -> int:
+    """Return how many established TCP connections of a process have the port ``here`` on its side, or ``there`` on the other."""
+    own = set(descriptors(pid))
+    count = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, remote = (int(address.rpartition(":")[2], 16) for address in fields[1:3])
+        if fields[3] == _ESTABLISHED and f"socket:[{fields[9]}]" in own:
+            count += here in {None, local} and there in {None, remote}
+    return count
