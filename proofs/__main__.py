@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from proofs.balance_race import balance_race
+from proofs.kill import kill
 from proofs.quota_race import quota_race
 from proofs.report import Report
 
@@ -15,6 +16,7 @@ type Proof = Callable[[Report, bool], None]
 PROOFS: Mapping[str, Proof] = {
     "balance-race": balance_race,
     "quota-race": quota_race,
+    "kill": kill,
 }
 
 

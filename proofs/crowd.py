@@ -51,3 +51,18 @@ async def _accepted(installation: Installation, count: int) -> list[int]:
         if sum(spread) == count or loop.time() > deadline:
             return spread
         await asyncio.sleep(0.02)
+
+
+async def wait_until_all_serve(installation: Installation, *, seconds: float) -> bool:
+    """Wait until every web process accepts connections; tell whether they do within ``seconds``."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while loop.time() < deadline:
+        opened = [await connect(installation.port) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        spread = [count_connections(pid, here=installation.port) for pid in installation.gateway_pids]
+        for one in opened:
+            one.close()
+        if min(spread) > 0:
+            return True
+    return False

@@ -2,7 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from proofs.report import Report
@@ -16,6 +17,9 @@ STREAM, LONG_STREAM, BURST = "mock-stream-20-20", "mock-stream-100-10", "mock-st
 #: At once, and a stream of 0.1 s; at no price: counted against the daily quota.
 FREE, FREE_STREAM = "mock-json-1", "mock-stream-5-50"
 
+#: Seconds within which an operator's change acts in every process, and some more.
+_ACTS_WITHIN = 1.5
+
 
 @contextlib.contextmanager
 def site(*, settings: Mapping[str, str] | None = None, workers: int = WORKERS) -> Iterator[Installation]:
@@ -27,6 +31,14 @@ def site(*, settings: Mapping[str, str] | None = None, workers: int = WORKERS) -
         plan = Plan(models, free_models=[FREE, FREE_STREAM], workers=workers, settings=settings)
         with installed(Path(folder), plan) as installation:
             yield installation
+
+
+def offer(installation: Installation, name: str, entries: Iterable[str]) -> None:
+    """Apply more of a catalog (entries of rig.catalog), and return when every process knows it."""
+    path = installation.folder / f"{name}.toml"
+    path.write_text("".join(entries))
+    installation.manage("catalog", "apply", str(path))
+    time.sleep(_ACTS_WITHIN)
 
 
 def check_books(installation: Installation, report: Report) -> None:
