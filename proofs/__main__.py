@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 
 from proofs.balance_race import balance_race
+from proofs.cancelled import cancelled
+from proofs.disconnects import disconnects
 from proofs.kill import kill
 from proofs.quota_race import quota_race
 from proofs.report import Report
@@ -17,6 +19,8 @@ PROOFS: Mapping[str, Proof] = {
     "balance-race": balance_race,
     "quota-race": quota_race,
     "kill": kill,
+    "disconnects": disconnects,
+    "cancelled": cancelled,
 }
 
 

@@ -124,6 +124,8 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         #: What came while nothing was asked: another request's bytes, unless the server was just closing.
         self.stray = bytearray()
+        #: What came for the latest request; also when the task that asked was cancelled.
+        self.latest = Answer()
         self._answer: Answer | None = None
         self._ended: asyncio.Future[Ending] | None = None
         self._leave = Leave()
@@ -182,6 +184,7 @@ class Connection(asyncio.Protocol):
         """Send a request and return what came, however it ended. ``patience``: seconds for all of it."""
         loop = asyncio.get_running_loop()
         answer, began = Answer(), loop.time()
+        self.latest = answer
         if not self.is_open:
             return answer
         self._answer, self._leave, self._ended = answer, leave or Leave(), loop.create_future()

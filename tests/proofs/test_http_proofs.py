@@ -1,0 +1,46 @@
+"""The proofs that work over HTTP and read the books: the short version of each, on one installation."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from proofs.balance_race import race_for_balance
+from proofs.cancelled import cancel_many
+from proofs.disconnects import leave_at_random
+from proofs.kill import kill_web_processes
+from proofs.quota_race import race_for_quota
+from proofs.report import Report
+from proofs.site import check_books, site
+from rig.installation import Installation
+
+#: Name, the proof, and figures that say that it did something.
+SHORT = [
+    ("balance-race", race_for_balance, {"asked": 500, "served": 7}),
+    ("quota-race", race_for_quota, {"asked": 400, "served": 100}),
+    ("disconnects", leave_at_random, {"admitted": 60}),
+    ("cancelled", cancel_many, {"requests": 800, "finished": 80}),
+    ("kill", kill_web_processes, {"rounds": 2, "finished": 120, "expired": 1}),
+]
+
+
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    """Two web processes and all that they need; after everything, the books are in order."""
+    with site() as made:
+        yield made
+        report = Report("books", 7)
+        check_books(made, report)
+        assert report.wrong == []
+
+
+@pytest.mark.parametrize(("name", "proof", "least"), SHORT, ids=[name for name, _, _ in SHORT])
+def test_the_short_version_is_proved(
+    installation: Installation, name: str, proof: Callable[..., None], least: dict[str, int]
+) -> None:
+    report = Report(name, seed=7)
+    proof(installation, report, short=True)
+    assert report.wrong == []
+    for figure, bound in least.items():
+        found = report.figures[figure]
+        assert isinstance(found, int)
+        assert found >= bound, figure
