@@ -1,19 +1,22 @@
 """500 requests at once on a balance that is worth seven of them: exactly seven are served, and no balance is ever below zero.
 
 Every request sets aside exactly a seventh of the balance and costs nearly that, so what seven leave over never pays for an
-eighth, however slow the machine: the figure of served requests does not hang on time.
+eighth, however slow the machine: the figure of served requests does not hang on time. Then the balance is topped up, one hold
+at a time, while many ask without end: both processes race for each, and just as many are served as the credit pays for.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from proofs.books import WalletWatch, check_closed, wait_until_closed, wallet_of
 from proofs.client import Answer, chat_request
 from proofs.crowd import ask_at_once
+from proofs.price import in_usd, price_of
 from proofs.report import Report
 from proofs.site import SLOW, STREAM, check_books, site
+from proofs.top_up_race import race_for_top_ups
 from rig.installation import Installation, Tenant
 from rig.upstream import COMPLETION_TOKENS
 
@@ -25,23 +28,11 @@ PROMPT = "Hello"
 LOOKS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one request sets aside and what it costs then, in nano-USD."""
-
-    hold: int
-    charge: int
-
-    @property
-    def is_tight(self) -> bool:
-        """Whether what seven requests leave of their holds does not pay for one more."""
-        return self.charge > 0 and AFFORDABLE * (self.hold - self.charge) < self.hold
-
-
 def balance_race(report: Report, short: bool) -> None:
     """Run the proof on an installation of its own."""
     with site() as installation:
         race_for_balance(installation, report, short=short)
+        race_for_top_ups(installation, report, short=short)
         check_books(installation, report)
 
 
@@ -51,14 +42,14 @@ def race_for_balance(installation: Installation, report: Report, *, short: bool)
     served = looks = 0
     for number in range(rounds):
         streams = number % 2 == 1
-        price = _price_of(installation, report, number, streams=streams)
-        if not price.is_tight:
+        request_of = partial(_request, streams=streams)
+        price = price_of(installation, report, request_of, name=f"rich-{report.seed}-{number}")
+        if not price.is_tight_for(AFFORDABLE):
             report.require(False, f"the request is not made for this proof: {price}")
             return
-        tenant = installation.new_tenant(f"race-{report.seed}-{number}", credits_usd=_usd(AFFORDABLE * price.hold))
+        tenant = installation.new_tenant(f"race-{report.seed}-{number}", credits_usd=in_usd(AFFORDABLE * price.hold))
         with WalletWatch(installation, tenant.slug) as watch:
-            request = _request(tenant, streams=streams)
-            answers = asyncio.run(ask_at_once(installation, report, [request] * CROWD))
+            answers = asyncio.run(ask_at_once(installation, report, [request_of(tenant)] * CROWD))
             still_open = wait_until_closed(installation, tenant.slug, seconds=30)
         report.require(not still_open, f"round {number}: {still_open} holds are open")
         finished = _check_answers(report, answers)
@@ -66,16 +57,6 @@ def race_for_balance(installation: Installation, report: Report, *, short: bool)
         served += len(finished)
         looks += watch.looks
     report.note(rounds=rounds, asked=rounds * CROWD, served=served, looks=looks)
-
-
-def _price_of(installation: Installation, report: Report, number: int, *, streams: bool) -> Price:
-    """Ask once on a rich workspace, and read what was set aside and charged."""
-    rich = installation.new_tenant(f"rich-{report.seed}-{number}", credits_usd="1")
-    (answer,) = asyncio.run(ask_at_once(installation, report, [_request(rich, streams=streams)]))
-    report.require(answer.is_finished, f"the probe was answered {answer.status} {answer.ending}")
-    wait_until_closed(installation, rich.slug, seconds=30)
-    (booking,) = check_closed(installation, report, rich.slug).values()
-    return Price(hold=booking.held, charge=booking.charge)
 
 
 def _request(tenant: Tenant, *, streams: bool) -> bytes:
@@ -113,7 +94,3 @@ def _check_wallet(
         watch.looks >= LOOKS and watch.most_held == AFFORDABLE * hold,
         f"the watch saw nothing: {watch.looks} looks, {watch.most_held} held at most",
     )
-
-
-def _usd(nano: int) -> str:
-    return f"{nano // 10**9}.{nano % 10**9:09d}"

@@ -7,6 +7,7 @@ gateway keeps open must be the same.
 """
 
 import asyncio
+import itertools
 import random
 import time
 from dataclasses import replace
@@ -19,7 +20,7 @@ from proofs.site import check_books, site
 from rig.installation import Installation, Tenant
 from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
-REQUESTS, SHORT_REQUESTS, WARM_UPS = 10_000, 800, 200
+CANCELLED, SHORT_CANCELLED, WARM_UPS = 10_000, 500, 200
 #: So many requests a minute that nobody is refused, and the limiter is asked nevertheless.
 PACE = 10_000_000
 #: Seconds in which the gateway becomes quiet. It keeps free connections to an upstream for 30 s and looks every 30 s; the short
@@ -39,20 +40,20 @@ def cancelled(report: Report, short: bool) -> None:
 def cancel_many(installation: Installation, report: Report, *, short: bool) -> None:
     """Warm up, cancel, and compare what is open before and after."""
     tenant = installation.new_tenant(f"cancel-{report.seed}", credits_usd="1000", rpm=PACE)
-    count = SHORT_REQUESTS if short else REQUESTS
+    wanted = SHORT_CANCELLED if short else CANCELLED
     warm_up, crowd = (
         Crowd(installation.port, tenant.key, random.Random(report.seed), cancels) for cancels in (False, True)
     )
     asyncio.run(warm_up.ask(range(WARM_UPS)))
     before = _when_quiet(installation, tenant, short=short)
     report.say(f"warm: {before}")
-    asyncio.run(crowd.ask(range(WARM_UPS, WARM_UPS + count)))
+    asyncio.run(crowd.ask(itertools.count(WARM_UPS), cancellations=wanted))
     after = _when_quiet(installation, tenant, short=short, like=before)
-    report.say(f"after {count} requests: {after}; {crowd.endings}")
+    report.say(f"after the cancellations: {after}; {dict(crowd.endings)}")
     report.require(after == before, f"open before: {before}, and after: {after}")
     still_open = open_holds(installation, tenant.slug)
     report.require(not still_open, f"{still_open} holds are open")
-    _check_crowd(report, warm_up, crowd, count=count)
+    _check_crowd(report, warm_up, crowd, wanted=wanted)
     bookings = check_closed(installation, report, tenant.slug)
     for name in warm_up.finished | crowd.finished:
         tokens = (bookings[name].input, bookings[name].output) if name in bookings else None
@@ -60,7 +61,8 @@ def cancel_many(installation: Installation, report: Report, *, short: bool) -> N
             tokens == (PROMPT_TOKENS, COMPLETION_TOKENS), f"request {name}: finished, and billed for {tokens}"
         )
     report.note(
-        requests=count,
+        requests=crowd.endings.total(),
+        cancelled=crowd.cancellations,
         answered=crowd.answered,
         finished=len(crowd.finished),
         on_used_connections=crowd.reused,
@@ -73,11 +75,13 @@ def cancel_many(installation: Installation, report: Report, *, short: bool) -> N
     )
 
 
-def _check_crowd(report: Report, warm_up: Crowd, crowd: Crowd, *, count: int) -> None:
+def _check_crowd(report: Report, warm_up: Crowd, crowd: Crowd, *, wanted: int) -> None:
     """Require no mismatch, and that everything was tried often enough to say so."""
     for fault in warm_up.faults + crowd.faults:
         report.require(False, fault)
     report.require(len(warm_up.finished) == WARM_UPS, f"{len(warm_up.finished)} of {WARM_UPS} warm-ups were answered")
+    count = crowd.endings.total()
+    report.require(crowd.cancellations >= wanted, f"{crowd.cancellations} of {wanted} requests were cancelled")
     report.require(len(crowd.finished) >= count // 10, f"only {len(crowd.finished)} answers were read to the end")
     report.require(crowd.reused >= count // 20, f"only {crowd.reused} of them on a connection that was used before")
     rare = [ending for ending in ENDINGS if crowd.endings[ending] < count // 100]

@@ -19,7 +19,7 @@ async def ask_at_once(installation: Installation, report: Report, requests: Sequ
 
     Reports it when not every web process had accepted some of several connections: then the race was not between processes.
     """
-    opened, spread = await _gather(installation, len(requests))
+    opened, spread = await open_to_all(installation, len(requests))
     if len(requests) > 1:
         report.say(f"{len(requests)} ask at once; connections by process: {spread}")
         report.require(min(spread) > 0 and sum(spread) == len(requests), f"connections by process: {spread}")
@@ -29,8 +29,8 @@ async def ask_at_once(installation: Installation, report: Report, requests: Sequ
     return answers
 
 
-async def _gather(installation: Installation, count: int) -> tuple[list[Connection], list[int]]:
-    """Open ``count`` connections; return them, and how many each web process has accepted."""
+async def open_to_all(installation: Installation, count: int) -> tuple[list[Connection], list[int]]:
+    """Open ``count`` connections, to every web process some; return them, and how many each has accepted."""
     opened: list[Connection] = []
     spread: list[int] = []
     for _ in range(_GATHERINGS):

@@ -36,7 +36,7 @@ AT_ONCE = 48
 LENGTH = 6_000
 #: How a client that may leave ends, and how often: reads on; leaves while it sends, after a time, after so many bytes, right
 #: after the end; or is cancelled.
-FATES = {"reads": 15, "unsent": 10, "seconds": 30, "received": 20, "end": 10, "cancelled": 15}
+FATES = {"reads": 15, "unsent": 10, "seconds": 40, "received": 10, "end": 10, "cancelled": 15}
 ENDINGS = ("read to the end", "left after the end", "left amid", "left before a byte", "left unsent", "cancelled")
 
 _NONCE = re.compile(rb"nonce-(\d*)")
@@ -64,17 +64,24 @@ class Crowd:
     _names: set[str] = field(default_factory=set)
     _idle: list[Connection] = field(default_factory=list)
 
-    async def ask(self, nonces: Iterable[int]) -> None:
-        """Ask once with each nonce."""
+    @property
+    def cancellations(self) -> int:
+        """Requests whose client did not read on and stay."""
+        return self.endings.total() - self.endings["read to the end"]
+
+    async def ask(self, nonces: Iterable[int], *, cancellations: int | None = None) -> None:
+        """Ask once with each nonce, or until so many requests were cancelled."""
         numbers = iter(nonces)
-        await asyncio.gather(*(self._ask_in_turn(numbers) for _ in range(AT_ONCE)))
+        await asyncio.gather(*(self._ask_in_turn(numbers, cancellations) for _ in range(AT_ONCE)))
         for connection in self._idle:
             self._look_for_stray(connection)
             connection.close()
 
-    async def _ask_in_turn(self, numbers: Iterator[int]) -> None:
+    async def _ask_in_turn(self, numbers: Iterator[int], cancellations: int | None) -> None:
         for number in numbers:
             await self._ask_one(b"%012d" % number)
+            if cancellations is not None and self.cancellations >= cancellations:
+                return
 
     async def _ask_one(self, nonce: bytes) -> None:
         model = self.chance.choices(list(MODELS), [nature.weight for nature in MODELS.values()])[0]

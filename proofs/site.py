@@ -44,5 +44,5 @@ def offer(installation: Installation, name: str, entries: Iterable[str]) -> None
 def check_books(installation: Installation, report: Report) -> None:
     """Read the ledger's and the usage's audits, and report what is broken."""
     for command in ("ledger", "usage"):
-        broken = installation.manage(command, "audit")["broken"]
+        broken = installation.audit(command)
         report.require(not broken, f"{command} audit: {broken[:3]}")

@@ -126,9 +126,17 @@ class Installation:
 
     def manage(self, *arguments: str) -> dict[str, Any]:
         """Run an operators' command with --json and return its answer. Raises InstallationError when it fails."""
-        output = _run_manage(self.backstage, *arguments, "--json")
-        answer: dict[str, Any] = json.loads(output.strip().rsplit("\n", 1)[-1])
-        return answer
+        return _answer_in(_run_manage(self.backstage, *arguments, "--json"))
+
+    def audit(self, command: str) -> list[dict[str, Any]]:
+        """Return what ``manage.py COMMAND audit`` finds broken, each with its facts; nothing when all is well."""
+        done = self.backstage.run(command, "audit", "--json")
+        if done.status not in {0, 1}:
+            raise InstallationError(f"manage.py {command} audit failed:\n{done.errors[-3000:]}")
+        broken: list[dict[str, Any]] = _answer_in(done.output)["broken"]
+        if bool(broken) != bool(done.status):
+            raise InstallationError(f"manage.py {command} audit ended with {done.status} and says {broken}")
+        return broken
 
     def new_tenant(
         self,
@@ -165,6 +173,12 @@ class Installation:
                 return
             time.sleep(0.1)
         raise InstallationError(f"The gateway is not ready:\n{self.web[0].log.read_text(errors='replace')[-3000:]}")
+
+
+def _answer_in(output: str) -> dict[str, Any]:
+    """Return the answer that a command with --json prints as its last line."""
+    answer: dict[str, Any] = json.loads(output.strip().rsplit("\n", 1)[-1])
+    return answer
 
 
 def _run_manage(backstage: Backstage, *arguments: str) -> str:

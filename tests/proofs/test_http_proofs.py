@@ -11,14 +11,16 @@ from proofs.kill import kill_web_processes
 from proofs.quota_race import race_for_quota
 from proofs.report import Report
 from proofs.site import check_books, site
+from proofs.top_up_race import race_for_top_ups
 from rig.installation import Installation
 
 #: Name, the proof, and figures that say that it did something.
 SHORT = [
     ("balance-race", race_for_balance, {"asked": 500, "served": 7}),
-    ("quota-race", race_for_quota, {"asked": 400, "served": 100}),
+    ("top-up-race", race_for_top_ups, {"top_ups": 40, "served_on_top_ups": 40}),
+    ("quota-race", race_for_quota, {"asked": 300, "served": 75}),
     ("disconnects", leave_at_random, {"admitted": 60}),
-    ("cancelled", cancel_many, {"requests": 800, "finished": 80}),
+    ("cancelled", cancel_many, {"cancelled": 500, "finished": 80}),
     ("kill", kill_web_processes, {"rounds": 2, "finished": 120, "expired": 1}),
 ]
 
