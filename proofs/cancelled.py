@@ -2,7 +2,8 @@
 
 The mock echoes the nonce of each prompt, and the gateway names each answer; every answer, whole or broken off, is searched for
 both. Clients leave while they send, before, amid and after the answer, by closing, by resetting and by cancelling the task
-that asks; others read to the end, on connections that others have used. Before and after, when all is quiet, what the
+that asks; others read to the end, on connections that others have used. One model's upstream stops billing when a call is dropped:
+there the gateway cancels its own call, too. Before and after, when all is quiet, what the
 gateway keeps open must be the same.
 """
 
@@ -16,7 +17,7 @@ from proofs.books import check_closed, open_holds
 from proofs.nonces import ENDINGS, MODELS, Crowd
 from proofs.open_ends import OpenEnds, count_open_ends
 from proofs.report import Report
-from proofs.site import check_books, site
+from proofs.site import check_books, offer_stopped, site
 from rig.installation import Installation, Tenant
 from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
@@ -39,6 +40,7 @@ def cancelled(report: Report, short: bool) -> None:
 
 def cancel_many(installation: Installation, report: Report, *, short: bool) -> None:
     """Warm up, cancel, and compare what is open before and after."""
+    offer_stopped(installation)
     tenant = installation.new_tenant(f"cancel-{report.seed}", credits_usd="1000", rpm=PACE)
     wanted = SHORT_CANCELLED if short else CANCELLED
     warm_up, crowd = (

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from proofs.books import Booking, bookings_of, check_closed, wait_until_closed
 from proofs.client import Answer, Ending, Leave, ask_once, chat_request
 from proofs.report import Report
-from proofs.site import STREAM, check_books, offer, site
-from rig.catalog import model_entry, upstream_entry
+from proofs.site import STOPPED, STREAM, check_books, offer_stopped, site
 from rig.installation import Installation, Tenant
 from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
@@ -31,8 +30,6 @@ CLOSED_WITHIN = 30.0
 #: Rounds of clients in which enough must have been admitted.
 ROUNDS = 40
 
-#: Billed to the end, and by what came out.
-DRAINED, STOPPED = STREAM, "stops/stream"
 _CONTENT = re.compile(rb'"content":"([^"]*)"')
 #: Our own count: a token for each four bytes.
 _BYTES_PER_TOKEN = 4
@@ -63,8 +60,7 @@ def disconnects(report: Report, short: bool) -> None:
 
 def leave_at_random(installation: Installation, report: Report, *, short: bool) -> None:
     """Send clients to a fresh workspace until enough were admitted, and compare what they got with the books."""
-    stops = upstream_entry(port=installation.upstream_port, name="stops", provider="vllm")
-    offer(installation, "stops", [stops, model_entry(STOPPED, upstream="stops", answers_as=STREAM)])
+    offer_stopped(installation)
     tenant = installation.new_tenant(f"leave-{report.seed}", credits_usd="100")
     chance, visits = random.Random(report.seed), list[Visit]()
     for _ in range(ROUNDS):
@@ -84,7 +80,7 @@ def leave_at_random(installation: Installation, report: Report, *, short: bool) 
 async def _visit_together(installation: Installation, tenant: Tenant, chance: random.Random) -> list[Visit]:
     visits = []
     for _ in range(AT_ONCE):
-        model = chance.choice((DRAINED, STOPPED))
+        model = chance.choice((STREAM, STOPPED))
         request = chat_request(model, key=tenant.key, prompt="Count.", stream=True)
         visits.append(_visit(installation.port, model, request, _choose_leave(chance, len(request))))
     return await asyncio.gather(*visits)
@@ -112,7 +108,7 @@ def _fault_of(visit: Visit, booking: Booking | None) -> str:
     if booking is None:
         return "it is nowhere in the books"
     reported = (booking.input, booking.output) == (PROMPT_TOKENS, COMPLETION_TOKENS) and booking.source == "upstream"
-    if visit.model == DRAINED or answer.is_finished:
+    if visit.model == STREAM or answer.is_finished:
         return "" if reported else f"billed by {booking.source} for {booking.input} and {booking.output} tokens"
     # Its upstream may have been done before we heard that the client had left.
     least = -(-visit.content // _BYTES_PER_TOKEN)

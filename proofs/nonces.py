@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from proofs.client import Answer, Connection, Ending, Leave, chat_request, connect
-from proofs.site import BURST, QUICK, STREAM, WHOLE
+from proofs.site import BURST, QUICK, STOPPED, STREAM, WHOLE
 from rig.upstream import FILLER
 
 
@@ -28,7 +28,8 @@ MODELS = {
     WHOLE: Nature(4, 0.02, FILLER, 1, is_stream=False),
     QUICK: Nature(3, 0.12, FILLER, 1, is_stream=False),
     BURST: Nature(4, 0.03, b"token ", 49, is_stream=True),
-    STREAM: Nature(3, 1.1, b"sent-", 19, is_stream=True),
+    STREAM: Nature(1, 1.1, b"sent-", 19, is_stream=True),
+    STOPPED: Nature(3, 1.1, b"sent-", 19, is_stream=True),
 }
 #: Clients that are there together.
 AT_ONCE = 48

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from proofs.report import Report
+from rig.catalog import model_entry, upstream_entry
 from rig.installation import Installation, Plan, installed
 from rig.processes import ROOT
 
@@ -17,6 +18,8 @@ STREAM, LONG_STREAM, BURST = "mock-stream-20-20", "mock-stream-100-10", "mock-st
 #: At once, and a stream of 0.1 s; at no price: counted against the daily quota.
 FREE, FREE_STREAM = "mock-json-1", "mock-stream-5-50"
 
+#: Like STREAM, from an upstream that stops billing when a call is dropped (``offer_stopped``); the others bill to the end.
+STOPPED = "stops/stream"
 #: Seconds within which an operator's change acts in every process, and some more.
 _ACTS_WITHIN = 1.5
 
@@ -39,6 +42,12 @@ def offer(installation: Installation, name: str, entries: Iterable[str]) -> None
     path.write_text("".join(entries))
     installation.manage("catalog", "apply", str(path))
     time.sleep(_ACTS_WITHIN)
+
+
+def offer_stopped(installation: Installation) -> None:
+    """Offer the model STOPPED."""
+    stops = upstream_entry(port=installation.upstream_port, name="stops", provider="vllm")
+    offer(installation, "stops", [stops, model_entry(STOPPED, upstream="stops", answers_as=STREAM)])
 
 
 def check_books(installation: Installation, report: Report) -> None:
