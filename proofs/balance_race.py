@@ -13,7 +13,7 @@ from functools import partial
 from proofs.books import WalletWatch, check_closed, wait_until_closed, wallet_of
 from proofs.client import Answer, chat_request
 from proofs.crowd import ask_at_once
-from proofs.price import in_usd, price_of
+from proofs.price import PROMPT, in_usd, price_of
 from proofs.report import Report
 from proofs.site import SLOW, STREAM, check_books, site
 from proofs.top_up_race import race_for_top_ups
@@ -22,8 +22,6 @@ from rig.upstream import COMPLETION_TOKENS
 
 CROWD, ROUNDS = 500, 6
 AFFORDABLE = 7
-#: So short that the bound of the input is little more than what the mock says that it was.
-PROMPT = "Hello"
 #: Fewer looks at the wallet than this would prove nothing.
 LOOKS = 100
 

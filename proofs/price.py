@@ -9,6 +9,9 @@ from proofs.client import ask_once
 from proofs.report import Report
 from rig.installation import Installation, Tenant
 
+#: With it the bound of the input, which the hold is for, is a little more than the tokens that the mock reports.
+PROMPT = "Say hello to everybody who came here to ask for something at the very same moment as you."
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

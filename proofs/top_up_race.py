@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from proofs.books import WalletWatch, check_closed, open_holds, wallet_of
 from proofs.client import Connection, Ending, chat_request
 from proofs.crowd import open_to_all
-from proofs.price import Price, in_usd, price_of
+from proofs.price import PROMPT, Price, in_usd, price_of
 from proofs.report import Report
 from proofs.site import WHOLE
 from rig.installation import Installation, Tenant
@@ -81,7 +81,7 @@ def race_for_top_ups(installation: Installation, report: Report, *, short: bool)
 
 
 def _request_of(tenant: Tenant) -> bytes:
-    return chat_request(WHOLE, key=tenant.key, prompt="Hello", max_tokens=COMPLETION_TOKENS)
+    return chat_request(WHOLE, key=tenant.key, prompt=PROMPT, max_tokens=COMPLETION_TOKENS)
 
 
 async def _race(installation: Installation, tenant: Tenant, askers: Askers, price: Price, top_ups: int) -> list[int]:
