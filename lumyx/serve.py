@@ -20,6 +20,7 @@ import django
 import uvicorn
 from django.conf import settings
 
+from lumyx.connection import PatientProtocol, limit_unread
 from lumyx.env import EnvironmentVariableError
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,11 @@ def open_socket(bind: str) -> socket.socket:
 
 def make_server(module: str) -> DrainingServer:
     """Return the server for the ASGI application in ``module``, which also has ``start_draining``."""
+    PatientProtocol.head_deadline = settings.LUMYX_HEAD_DEADLINE
     config = uvicorn.Config(
         f"{module}:application",
         loop="uvloop",
-        http="httptools",
+        http=PatientProtocol,
         ws="none",
         lifespan="on",
         log_config=None,  # Django's logging is set up already
@@ -103,6 +105,7 @@ def main() -> None:
         django.setup()
     except EnvironmentVariableError as error:
         sys.exit(str(error))
+    limit_unread(listener, settings.LUMYX_READ_DEADLINE)
     server = make_server(chosen.app)
     server.run(sockets=[listener])
     if not server.started:

@@ -159,7 +159,10 @@ LUMYX_GRACE_SECONDS = 3
 # Gateway. Times in seconds, sizes in bytes.
 LUMYX_SITE_BODY_LIMIT = 2 * 1024 * 1024
 LUMYX_API_BODY_LIMIT = 32 * 1024 * 1024
+#: Seconds in which a client must have sent the head of a request, and its body; and within which it must take what it was sent.
+LUMYX_HEAD_DEADLINE = 20.0
 LUMYX_BODY_DEADLINE = 20.0
+LUMYX_READ_DEADLINE = 20.0
 LUMYX_FIRST_BYTE_KEEPALIVE = 15.0
 LUMYX_ADMISSION_TIMEOUT = 4.0
 LUMYX_ADMISSION_QUEUE = 5_000

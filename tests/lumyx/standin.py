@@ -9,6 +9,7 @@ from lumyx.settings.test import *  # noqa: F403  it is its own settings module, 
 
 LUMYX_DRAIN_SECONDS = float(os.environ.get("STANDIN_DRAIN", "0"))
 LUMYX_GRACE_SECONDS = 5
+LUMYX_HEAD_DEADLINE = LUMYX_READ_DEADLINE = float(os.environ.get("STANDIN_DEADLINE", "20"))
 
 draining = False
 
@@ -24,7 +25,7 @@ async def application(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """Answer /slow after a second, everything else at once."""
+    """Answer /slow after a second, /much?N with N bytes, /echo with the body, everything else at once."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -32,7 +33,22 @@ async def application(
         await send({"type": "lifespan.shutdown.complete"})
         return
     status = 503 if draining and scope["path"] == "/readyz" else 200
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"4")]})
+    body = b"done"
+    if scope["path"] == "/much":
+        body = bytes(int(scope["query_string"]))
+    elif scope["path"] == "/echo":
+        body = await read_body(receive)
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
     if scope["path"] == "/slow":
         await asyncio.sleep(1)
-    await send({"type": "http.response.body", "body": b"done"})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
+    """Return a whole body."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
