@@ -9,6 +9,7 @@ from proofs.balance_race import balance_race
 from proofs.cancelled import cancelled
 from proofs.disconnects import disconnects
 from proofs.kill import kill
+from proofs.outages import outages
 from proofs.quota_race import quota_race
 from proofs.report import Report
 
@@ -21,6 +22,7 @@ PROOFS: Mapping[str, Proof] = {
     "kill": kill,
     "disconnects": disconnects,
     "cancelled": cancelled,
+    "outages": outages,
 }
 
 
