@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from proofs.balance_race import balance_race
 from proofs.cancelled import cancelled
 from proofs.disconnects import disconnects
+from proofs.drain import drain
 from proofs.kill import kill
 from proofs.outages import outages
 from proofs.quota_race import quota_race
@@ -23,6 +24,7 @@ PROOFS: Mapping[str, Proof] = {
     "disconnects": disconnects,
     "cancelled": cancelled,
     "outages": outages,
+    "drain": drain,
 }
 
 

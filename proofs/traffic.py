@@ -63,6 +63,14 @@ class Sent:
     is_finished: bool
     ending: str
 
+    @classmethod
+    def of(cls, answer: Answer, *, at: float = 0.0, errand: int = 0) -> Self:
+        """Return the note of an answer."""
+        found = [] if answer.is_finished else _CODE.findall(answer.body)
+        code = found[-1].decode() if found else ""
+        ending = answer.ending.value
+        return cls(at, answer.seconds, errand, answer.status, code, answer.request_id, answer.is_finished, ending)
+
 
 class Traffic:
     """Traffic for the time of the block; ``sent`` has every request when it is over."""
@@ -141,12 +149,7 @@ class _Sender:
         answer = await connection.ask(self._requests[errand], leave=leave, patience=PATIENCE)
         if connection.is_open:
             self._free.append(connection)
-        seconds = time.monotonic() - at
-        code = "" if answer.is_finished else _code_of(answer)
-        ending = answer.ending.value
-        self._notes.write(
-            json.dumps([at, seconds, errand, answer.status, code, answer.request_id, answer.is_finished, ending]) + "\n"
-        )
+        self._notes.write(json.dumps(dataclasses.astuple(Sent.of(answer, at=at, errand=errand))) + "\n")
 
     async def _connection(self) -> Connection:
         """Return a connection that nobody uses."""
@@ -155,11 +158,6 @@ class _Sender:
             if connection.is_open:
                 return connection
         return await connect(self._schedule.port)
-
-
-def _code_of(answer: Answer) -> str:
-    found = _CODE.findall(answer.body)
-    return found[-1].decode() if found else ""
 
 
 async def _main(path: Path) -> None:
