@@ -47,6 +47,12 @@ def test_production_starts_with_the_documented_variables() -> None:
     assert done.stdout == "(False, True, 'test_keys', 10)\n"
 
 
+@pytest.mark.parametrize(("variables", "seconds"), [({}, "20.0"), ({"CLIENT_PATIENCE_SECONDS": "90"}, "90.0")])
+def test_an_operator_sets_how_long_a_client_may_take(variables: dict[str, str], seconds: str) -> None:
+    expression = "s.LUMYX_HEAD_DEADLINE, s.LUMYX_BODY_DEADLINE, s.LUMYX_READ_DEADLINE"
+    assert load("lumyx.settings.prod", GOOD | variables, expression).stdout == f"({seconds}, {seconds}, {seconds})\n"
+
+
 @pytest.mark.parametrize(("variables", "seconds"), [({}, "60"), ({"HOLD_MARGIN_SECONDS": "15"}, "15")])
 def test_an_operator_sets_how_long_a_hold_outlives_its_request(variables: dict[str, str], seconds: str) -> None:
     assert load("lumyx.settings.prod", GOOD | variables, "s.LUMYX_HOLD_MARGIN").stdout == f"{seconds}\n"
@@ -66,6 +72,7 @@ def test_an_operator_sets_how_long_a_hold_outlives_its_request(variables: dict[s
         ("DRAIN_SECONDS", "-1", "whole number"),
         ("GRACE_SECONDS", "0", "whole number"),
         ("HOLD_MARGIN_SECONDS", "9", "from 10 to"),
+        ("CLIENT_PATIENCE_SECONDS", "0", "from 1 to"),
         ("LUMYX_EMAIL_VERIFICATION", "perhaps", "say 1 or 0"),
     ],
 )
