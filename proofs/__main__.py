@@ -9,10 +9,12 @@ from proofs.balance_race import balance_race
 from proofs.cancelled import cancelled
 from proofs.disconnects import disconnects
 from proofs.drain import drain
+from proofs.fuzz import fuzz
 from proofs.kill import kill
 from proofs.outages import outages
 from proofs.quota_race import quota_race
 from proofs.report import Report
+from proofs.slow_clients import slow_clients
 
 #: Runs one proof at full length, or a short version of it. Each brings up what it needs.
 type Proof = Callable[[Report, bool], None]
@@ -25,6 +27,8 @@ PROOFS: Mapping[str, Proof] = {
     "cancelled": cancelled,
     "outages": outages,
     "drain": drain,
+    "fuzz": fuzz,
+    "slow-clients": slow_clients,
 }
 
 

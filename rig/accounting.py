@@ -63,6 +63,17 @@ def resident_megabytes(roots: Iterable[int]) -> float:
     return pages * _PAGE / 1e6
 
 
+def forget_peak(pid: int) -> None:
+    """Let a process's peak of resident memory count from now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_megabytes(pid: int) -> float:
+    """Return a process's peak of resident memory in MB."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
+
+
 def pin(roots: Iterable[int], cores: set[int]) -> None:
     """Bind every thread of process trees to ``cores``; what they start later inherits it."""
     for pid in tree_of(roots):
