@@ -15,6 +15,7 @@ from proofs.outages import outages
 from proofs.quota_race import quota_race
 from proofs.report import Report
 from proofs.slow_clients import slow_clients
+from proofs.soak import soak
 
 #: Runs one proof at full length, or a short version of it. Each brings up what it needs.
 type Proof = Callable[[Report, bool], None]
@@ -29,6 +30,7 @@ PROOFS: Mapping[str, Proof] = {
     "drain": drain,
     "fuzz": fuzz,
     "slow-clients": slow_clients,
+    "soak": soak,
 }
 
 

@@ -19,7 +19,7 @@ from proofs.client import Answer, Connection, Ending, ask_once, connect, encode_
 from proofs.heads import CHAT_PATH, draw_request
 from proofs.report import Report
 from proofs.site import BURST, FREE_STREAM, check_books, site
-from proofs.traffic import Errand, Sent
+from proofs.traffic import Errand, Sent, keeps_open
 from rig import accounting
 from rig.installation import Installation, Tenant
 
@@ -104,10 +104,10 @@ async def _ask_all(port: int, requests: Iterable[bytes]) -> list[Answer]:
     async def work() -> None:
         line: Connection | None = None
         for request in waiting:
-            if line is None or not line.is_open:
-                line = await connect(port)
+            line = line or await connect(port)
             answers.append(await line.ask(request))
-        if line is not None and line.is_open:
+            line = line if keeps_open(line, answers[-1]) else None
+        if line is not None:
             line.close()
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))

@@ -24,24 +24,25 @@ from rig.processes import ROOT
 
 #: Seconds that an answer may take: a settlement may wait for a minute.
 PATIENCE = 100.0
-#: Seconds in which those who leave do so, and bytes; a stream of the mock lasts a second and has about 5,000.
-LEAVES_WITHIN, LEAVES_BELOW = 1.2, 5_000
+#: Bytes of a stream within which half of those who leave do so.
+LEAVES_BELOW = 4_000
 _CODE = re.compile(rb'"code":"(\w+)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """One kind of request, in the name of a workspace."""
+    """One kind of request, in the name of a workspace. ``lasts``: seconds that an answer takes; who leaves does so within."""
 
     workspace: str
     key: str
     model: str
     stream: bool
+    lasts: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What is asked for: ``rate`` requests a second, each an errand by chance; a share of clients leaves before the end."""
+    """What is asked for: ``rate`` requests a second, each an errand by chance; a share of clients means to leave before the end."""
 
     port: int
     errands: Sequence[Errand]
@@ -125,7 +126,8 @@ class _Sender:
         began = loop.time()
         while not stopped.is_set():
             number += 1
-            task = loop.create_task(self._ask(self._chance.randrange(len(self._requests)), self._draw_leave()))
+            errand = self._chance.randrange(len(self._requests))
+            task = loop.create_task(self._ask(errand, self._draw_leave(self._schedule.errands[errand])))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
             await asyncio.sleep(max(0.0, began + number / self._schedule.rate - loop.time()))
@@ -134,20 +136,20 @@ class _Sender:
         for connection in self._free:
             connection.close()
 
-    def _draw_leave(self) -> Leave | None:
+    def _draw_leave(self, errand: Errand) -> Leave | None:
         chance = self._chance
         if chance.random() >= self._schedule.leaving:
             return None
         with_reset = chance.random() < 0.5
-        if chance.random() < 0.5:
-            return Leave(seconds=chance.uniform(0, LEAVES_WITHIN), with_reset=with_reset)
-        return Leave(received=chance.randrange(1, LEAVES_BELOW), with_reset=with_reset)
+        if errand.stream and chance.random() < 0.5:
+            return Leave(received=chance.randrange(1, LEAVES_BELOW), with_reset=with_reset)
+        return Leave(seconds=chance.uniform(0, errand.lasts), with_reset=with_reset)
 
     async def _ask(self, errand: int, leave: Leave | None) -> None:
         at = time.monotonic()
         connection = await self._connection()
         answer = await connection.ask(self._requests[errand], leave=leave, patience=PATIENCE)
-        if connection.is_open:
+        if keeps_open(connection, answer):
             self._free.append(connection)
         self._notes.write(json.dumps(dataclasses.astuple(Sent.of(answer, at=at, errand=errand))) + "\n")
 
@@ -158,6 +160,13 @@ class _Sender:
             if connection.is_open:
                 return connection
         return await connect(self._schedule.port)
+
+
+def keeps_open(connection: Connection, answer: Answer) -> bool:
+    """Tell whether a connection can be asked again; one whose server said that it closes is closed here too."""
+    if connection.is_open and answer.headers.get("connection") == "close":
+        connection.close()
+    return connection.is_open
 
 
 async def _main(path: Path) -> None:
