@@ -59,12 +59,13 @@ def drain(report: Report, short: bool) -> None:
 
 
 def end_with_streams(installation: Installation, report: Report, *, short: bool) -> None:
-    """Run both rounds on a fresh workspace. The installation's processes must drain for ``DRAIN`` seconds."""
+    """Run both rounds on a fresh workspace (the short version: the first). The processes must drain for ``DRAIN`` seconds."""
     offer(installation, "drain", [model_entry(SHORT_STREAM)])
     tenant = installation.new_tenant(f"drain-{report.seed}", credits_usd="100")
     model = SHORT_STREAM if short else LONG_STREAM
     answers, ends = [], list[_End]()
-    for round_ in (installation.web[:1], installation.web):
+    rounds = [installation.web[:1]] if short else [installation.web[:1], installation.web]
+    for round_ in rounds:
         streams, ended = asyncio.run(_run(installation, report, tenant, round_, model))
         for process in round_:
             process.start_again()
@@ -73,7 +74,9 @@ def end_with_streams(installation: Installation, report: Report, *, short: bool)
         answers += streams
         ends += ended
     whole = sum(answer.is_finished for answer in answers)
-    report.require(whole == len(answers) == 2 * STREAMS, f"{whole} of {len(answers)} streams came to their end")
+    report.require(
+        whole == len(answers) == len(rounds) * STREAMS, f"{whole} of {len(answers)} streams came to their end"
+    )
     for end in ends:
         _check_end(report, end)
     answers += [answer for end in ends for answer in (end.kept, end.accepted) if answer is not None]
@@ -107,7 +110,11 @@ async def _run(
     ends = await asyncio.gather(
         *(_see_out(installation, tenant, one, lines[one.pid].watch[0], running[one.pid]) for one in leaving)
     )
-    return list(await asyncio.gather(*(task for tasks in running.values() for task in tasks))), list(ends)
+    answers = await asyncio.gather(*(task for tasks in running.values() for task in tasks))
+    for own in lines.values():
+        for line in (*own.streams, *own.watch):
+            line.cut()
+    return list(answers), list(ends)
 
 
 async def _open_lines(installation: Installation) -> dict[int, _Lines]:
