@@ -5,7 +5,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rig import accounting
@@ -48,6 +48,7 @@ class Door:
         self.pid = pid
         self._installation = installation
         self._line: http.client.HTTPConnection | None = None
+        self._request: tuple[str, str, str | None, Mapping[str, str]] = ("GET", "/", None, {})
 
     def open(self) -> None:
         """Open a connection to the process. Raises NoDoorError."""
@@ -74,28 +75,44 @@ class Door:
 
     def get(self, path: str) -> int:
         """Return the status of a page. Raises NoDoorError and OSError."""
-        return self._ask("GET", path)
+        self.send("GET", path)
+        return self.receive()
 
     def chat(self, model: str, *, key: str) -> int:
         """Return the status of a whole chat completion. Raises NoDoorError and OSError."""
         body = json.dumps({"model": model, "max_tokens": 512, "messages": [{"role": "user", "content": "Hello"}]})
-        return self._ask(
-            "POST", CHAT_PATH, body, {"authorization": f"Bearer {key}", "content-type": "application/json"}
-        )
+        self.send("POST", CHAT_PATH, body, {"authorization": f"Bearer {key}", "content-type": "application/json"})
+        return self.receive()
 
-    def _ask(self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> int:
+    def send(self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        """Send a request; ``receive`` gives its answer. Raises NoDoorError and OSError."""
+        self._request = (method, path, body, headers or {})
+        if self._line is None:
+            self.open()
+        assert self._line is not None
+        with contextlib.suppress(ConnectionError):  # closed while it rested: receive() sends again
+            self._line.request(*self._request)
+
+    def receive(self) -> int:
+        """Return the status of the answer to what was sent. Raises NoDoorError and OSError."""
         for is_last in (False, True):
-            if self._line is None:
-                self.open()
             assert self._line is not None
             try:
-                self._line.request(method, path, body, headers or {})
                 answer = self._line.getresponse()
                 answer.read()
             except (http.client.HTTPException, ConnectionError):
-                self.close()  # it rested for too long, most likely
                 if is_last:
                     raise
+                self.open()
+                self._line.request(*self._request)
             else:
                 return answer.status
         raise AssertionError("unreachable")
+
+
+def ask_all(doors: Iterable[Door], path: str) -> list[int]:
+    """Ask every process for a page at the same time, and return their statuses. Raises NoDoorError and OSError."""
+    doors = list(doors)
+    for door in doors:
+        door.send("GET", path)
+    return [door.receive() for door in doors]

@@ -9,7 +9,7 @@ from typing import Literal
 import redis
 
 from lumyx.devservices import Postgres, Valkey
-from proofs.doors import Door
+from proofs.doors import Door, ask_all
 from proofs.site import WHOLE
 from rig import processes
 from rig.installation import Installation, Tenant
@@ -62,9 +62,8 @@ class Watch:
         readiness, health, until = Counter[int](), Counter[int](), time.monotonic() + seconds
         time.sleep(min(NOTICED, seconds))
         while time.monotonic() < until:
-            for door in self._doors:
-                readiness[door.get("/readyz")] += 1
-                health[door.get("/healthz")] += 1
+            readiness.update(ask_all(self._doors, "/readyz"))
+            health.update(ask_all(self._doors, "/healthz"))
             time.sleep(0.1)
         return readiness, health
 

@@ -21,7 +21,7 @@ from rig.installation import Installation
 #: Rounds of each fault, and requests a second meanwhile.
 ROUNDS, SHORT_ROUNDS, RATE = 20, 1, 40.0
 #: Seconds that a service is paused, and that it is away between its end and its start; PostgreSQL's long pauses.
-PAUSED, SHORT_PAUSED, AWAY, SHORT_AWAY = (3.0, 8.0), (1.0, 1.5), (1.0, 5.0), (0.8, 1.0)
+PAUSED, SHORT_PAUSED, AWAY, SHORT_AWAY = (3.0, 8.0), (0.5, 0.8), (1.0, 5.0), (0.6, 0.8)
 LONG_PAUSE, LONG_PAUSES = 30.0, 4
 #: Seconds of undisturbed traffic before all, and after each round. Nothing may be refused in them.
 WARM_UP, SHORT_WARM_UP, CALM, SHORT_CALM = 20.0, 1.0, 1.5, 0.3
