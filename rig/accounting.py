@@ -46,8 +46,13 @@ def tree_of(roots: Iterable[int]) -> set[int]:
 
 def cpu_seconds(roots: Iterable[int]) -> float:
     """Return the seconds of user and system time that process trees have used, with those of children that ended."""
+    return own_cpu_seconds(tree_of(roots))
+
+
+def own_cpu_seconds(pids: Iterable[int]) -> float:
+    """Likewise for these processes alone: a look that costs microseconds, for the middle of a measurement."""
     ticks = 0
-    for pid in tree_of(roots):
+    for pid in pids:
         fields = _stat_fields(pid)
         if fields:
             ticks += sum(int(value) for value in fields[11:15])
@@ -56,8 +61,13 @@ def cpu_seconds(roots: Iterable[int]) -> float:
 
 def resident_megabytes(roots: Iterable[int]) -> float:
     """Return the resident memory of process trees in MB (pages that they share count in each)."""
+    return own_resident_megabytes(tree_of(roots))
+
+
+def own_resident_megabytes(pids: Iterable[int]) -> float:
+    """Likewise for these processes alone."""
     pages = 0
-    for pid in tree_of(roots):
+    for pid in pids:
         fields = _stat_fields(pid)
         pages += int(fields[21]) if fields else 0
     return pages * _PAGE / 1e6
@@ -79,6 +89,17 @@ def pin(roots: Iterable[int], cores: set[int]) -> None:
     for pid in tree_of(roots):
         for thread in Path(f"/proc/{pid}/task").glob("*"):
             os.sched_setaffinity(int(thread.name), cores)
+
+
+def busy_seconds(cores: Iterable[int]) -> float:
+    """Return how long these cores were busy, summed, since the start of the machine; what its host took counts too."""
+    wanted, ticks = {f"cpu{core}" for core in cores}, 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *values = line.split()
+        if name in wanted:
+            user, nice, system, _idle, _iowait, irq, softirq, steal = (int(value) for value in values[:8])
+            ticks += user + nice + system + irq + softirq + steal
+    return ticks / _TICK
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,22 @@
 """The load generator: raw asyncio connections kept alive, a new body for each request, and every answer checked."""
 
 import asyncio
+import contextlib
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass
 
-import httptools
+from rig.clients import Client, LoadError, Outcome, StreamClient
 
-from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
+__all__ = ["LoadError", "Outcome", "Target", "hold_streams", "make_requests", "pace", "saturate"]
 
 #: The prompt is 1 KB: the nonce and this.
 PROMPT = "Explain in one paragraph what a gateway for language models does. " * 15
-_USAGE_MARK = b'"total_tokens":%d' % (PROMPT_TOKENS + COMPLETION_TOKENS)
-
-
-class LoadError(Exception):
-    """The system under test refused a connection or stopped answering."""
+#: Seconds that streams get beyond their length.
+OVERTIME = 30.0
+_STREAM_MODEL = re.compile(r"mock-stream-(\d+)-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +29,17 @@ class Target:
     key: str = ""
     stream: bool = False
 
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run saw. Latencies in seconds; an answer that was wrong in any way counts as failed."""
-
-    seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
-    #: Seconds from the request to the first byte of the body, streams only.
-    first_bytes: list[float] = field(default_factory=list)
-    #: Seconds from a chunk's sending at the upstream to its arrival here, paced streams only.
-    transits: list[float] = field(default_factory=list)
-    #: Right answers that are not among the latencies.
-    warm_ups: int = 0
-    failed: int = 0
-    first_failure: str = ""
+    @property
+    def chunks(self) -> int:
+        """Chunks of content of each of the model's streams."""
+        found = _STREAM_MODEL.fullmatch(self.model)
+        return int(found[1]) if found else 1
 
     @property
-    def answered(self) -> int:
-        """Right answers."""
-        return len(self.latencies)
-
-    def fail(self, reason: str) -> None:
-        """Count a wrong answer and keep the first one's words."""
-        self.failed += 1
-        self.first_failure = self.first_failure or reason
+    def rate(self) -> int:
+        """Chunks a second of the model's streams; 0: all at once."""
+        found = _STREAM_MODEL.fullmatch(self.model)
+        return int(found[2]) if found else 0
 
 
 def make_requests(target: Target, *, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
@@ -64,91 +49,30 @@ def make_requests(target: Target, *, start: int = 0) -> Iterator[tuple[bytes, by
     before = b'{"model":"%s","max_tokens":512,"messages":[{"role":"user","content":"nonce-' % target.model.encode()
     after = b" " + PROMPT.encode() + b'"}]' + (b',"stream":true' if target.stream else b"") + b"}"
     length = len(before) + 12 + len(after)
-    head += b"content-length: %d\r\n\r\n" % length
+    head += b"content-length: %d\r\n\r\n" % length + before
     for number in itertools.count(start):
         nonce = b"%012d" % number
-        yield nonce, head + before + nonce + after
-
-
-class Client(asyncio.Protocol):
-    """One connection that sends one request at a time and says when its answer is whole."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, outcome: Outcome, on_free: Callable[["Client"], None]) -> None:
-        self.outcome = outcome
-        self.on_free = on_free
-        self.nonce: bytes | None = None
-        self.started = 0.0
-        self.body: list[bytes] = []
-        self.closed = False
-        self.is_recording = True
-        self.parser = httptools.HttpResponseParser(self)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are not its subclasses
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count a request that was in flight as failed."""
-        self.closed = True
-        if self.nonce is not None:
-            self.nonce = None
-            self.outcome.fail(f"connection lost before the answer was whole ({exc or 'closed by the server'})")
-            self.on_free(self)
-
-    def send(self, nonce: bytes, request: bytes, *, started: float, is_recording: bool = True) -> None:
-        """Send a request. ``started`` is when it was due, which is what its latency counts from."""
-        self.nonce, self.started, self.is_recording, self.body = nonce, started, is_recording, []
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        """Feed the parser."""
-        self.parser.feed_data(data)
-
-    def on_body(self, body: bytes) -> None:
-        """Collect the body; note the first byte and the transit of stamped chunks."""
-        now = time.perf_counter()
-        if not self.body and self.is_recording:
-            self.outcome.first_bytes.append(now - self.started)
-        self.body.append(body)
-        stamp = body.rfind(b"sent-")
-        if stamp >= 0 and self.is_recording:
-            sent = int(body[stamp + 5 : body.index(b'"', stamp)])
-            self.outcome.transits.append((time.monotonic_ns() - sent) / 1e9)
-
-    def on_message_complete(self) -> None:
-        """Check the answer, count it, and become free."""
-        nonce, body, status = self.nonce or b"", b"".join(self.body), self.parser.get_status_code()
-        self.nonce = None
-        if status != 200 or b"nonce-" + nonce not in body or not (_USAGE_MARK in body or b"data: [DONE]" in body):
-            self.outcome.fail(f"status {status}: {body[:300].decode(errors='replace')}")
-        elif self.is_recording:
-            self.outcome.latencies.append(time.perf_counter() - self.started)
-        else:
-            self.outcome.warm_ups += 1
-        self.parser = httptools.HttpResponseParser(self)
-        self.on_free(self)
+        yield nonce, head + nonce + after
 
 
 async def connect(target: Target, count: int, outcome: Outcome, on_free: Callable[[Client], None]) -> list[Client]:
     """Open ``count`` connections. Raises LoadError when the server does not accept."""
+
+    def make_client() -> Client:
+        if target.stream:
+            return StreamClient(outcome, on_free, chunks=target.chunks, is_paced=target.rate > 0)
+        return Client(outcome, on_free)
+
     loop = asyncio.get_running_loop()
     try:
-        pairs = [
-            await loop.create_connection(lambda: Client(outcome, on_free), "127.0.0.1", target.port)
-            for _ in range(count)
-        ]
+        pairs = [await loop.create_connection(make_client, "127.0.0.1", target.port) for _ in range(count)]
     except OSError as error:
         raise LoadError(f"nothing accepts connections on port {target.port}: {error}") from error
     return [client for _, client in pairs]
 
 
-async def saturate(target: Target, *, connections: int, seconds: float, start: int = 0, ramp: float = 0.0) -> Outcome:
-    """Send on every connection as soon as it is free, for ``seconds``; wait for the last answers.
-
-    ``ramp``: seconds over which the connections begin; without it they begin together.
-    """
+async def saturate(target: Target, *, connections: int, seconds: float, start: int = 0) -> Outcome:
+    """Send on every connection as soon as it is free, for ``seconds``; wait for the last answers."""
     outcome, requests = Outcome(), make_requests(target, start=start)
     finished = asyncio.Event()
     busy = connections
@@ -169,8 +93,6 @@ async def saturate(target: Target, *, connections: int, seconds: float, start: i
     deadline = began + seconds
     for client in clients:
         client.send(*next(requests), started=time.perf_counter())
-        if ramp:
-            await asyncio.sleep(ramp / connections)
     await wait_for_answers(finished, seconds + 60)
     outcome.seconds = time.perf_counter() - began
     for client in clients:
@@ -195,6 +117,46 @@ async def pace(target: Target, *, rate: float, seconds: float, connections: int 
         client.send(*next(requests), started=max(due, began))
     for _ in clients:
         await free.get()
+    outcome.seconds = time.perf_counter() - began
+    for client in clients:
+        client.transport.close()
+    return outcome
+
+
+async def hold_streams(
+    target: Target, *, count: int, ramp: float, start: int = 0, look: Callable[[], None] | None = None
+) -> Outcome:
+    """Open ``count`` paced streams at once, one request each, spread over ``ramp`` seconds; wait for their ends.
+
+    Streams that are not over half a minute after they should be count as failed. ``look`` is called once all are open, and
+    again shortly before the first is over.
+    """
+    outcome, requests = Outcome(), make_requests(target, start=start)
+    finished = asyncio.Event()
+    open_streams = count
+
+    def on_free(client: Client) -> None:
+        nonlocal open_streams
+        open_streams -= 1
+        if not open_streams:
+            finished.set()
+
+    clients = await connect(target, count, outcome, on_free)
+    length = (target.chunks - 1) / target.rate
+    began = time.perf_counter()
+    if look is not None:
+        for moment in (ramp + 0.1, max(ramp + 0.2, length - 0.1)):
+            asyncio.get_running_loop().call_later(moment, look)
+    for number, client in enumerate(clients):
+        due = began + number * ramp / count
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        client.send(*next(requests), started=time.perf_counter())
+    with contextlib.suppress(LoadError):
+        await wait_for_answers(finished, ramp + length + OVERTIME)
+    for client in clients:
+        if client.nonce is not None:
+            client.nonce = None
+            outcome.fail("a stream had not ended long after its last chunk was due")
     outcome.seconds = time.perf_counter() - began
     for client in clients:
         client.transport.close()

@@ -1,6 +1,6 @@
-"""The benchmark's accounting and its report: where figures come from, and what is said about them."""
+"""Where the benchmark's figures come from: the kernel's accounting, py-spy, and PostgreSQL's test of the disk."""
 
-import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import profiling, report
+from bench import profiling
 from bench.disk import fdatasync_ms
+from bench.metering import Reading, added, usage_between
 from rig import accounting
+from rig.accounting import MachineTime
+from rig.installation import Cores
 
 BURN = """import sys, time
 end = time.process_time() + 0.3
@@ -37,7 +40,8 @@ def test_the_processor_time_of_children_counts_as_their_parents(burner: subproce
     tree = accounting.tree_of([burner.pid])
     assert len(tree) == 2
     assert 0.25 <= accounting.cpu_seconds([burner.pid]) < 5
-    assert accounting.resident_megabytes([burner.pid]) > 5
+    assert accounting.own_cpu_seconds([burner.pid]) < 0.25
+    assert accounting.resident_megabytes([burner.pid]) > accounting.own_resident_megabytes([burner.pid]) > 5
     (child,) = tree - {burner.pid}
     assert accounting.parent_of(child) == burner.pid
 
@@ -49,30 +53,48 @@ def test_a_process_that_has_gone_used_nothing() -> None:
     assert accounting.parent_of(process.pid) == 0
 
 
-def test_the_table_shows_medians_their_spread_and_the_goals() -> None:
-    key = "saturation.requests_per_second"
-    table = report.render_table([{key: 3000.0}, {key: 1000.0}, {key: 2000.0}])
-    (line,) = [line for line in table.splitlines() if line.startswith("requests/s per core")]
-    assert line.split()[-6:] == ["2,000", "1,000", "…", "3,000", "2,800", "6,500"]
-    assert "latency" not in table
+def test_cores_are_read_one_by_one() -> None:
+    cores = os.sched_getaffinity(0)
+    each = [accounting.busy_seconds([core]) for core in cores]
+    together = accounting.busy_seconds(cores)
+    assert all(one > 0 for one in each)
+    assert together == pytest.approx(sum(each), abs=1.0)
+    assert accounting.busy_seconds([]) == 0
 
 
-def test_a_disturbed_machine_is_warned_about() -> None:
-    quiet = report.Surroundings(0.1, 0.01, cores_are_apart=True, load_average=(0.0, 0.0, 0.0))
-    assert quiet.warnings() == []
-    loud = report.Surroundings(2.0, 0.5, cores_are_apart=False, load_average=(9.0, 9.0, 9.0))
-    assert len(loud.warnings()) == 3
-    assert any("50%" in warning for warning in loud.warnings())
+def reading(at: float, *, gateway: float, others_busy: float, busy: float, ours: float, stolen: float = 0) -> Reading:
+    """Make a reading; what is not named is zero."""
+    return Reading(
+        at,
+        gateway,
+        postgres=0,
+        valkey=0,
+        mock=0,
+        others_busy=others_busy,
+        machine=MachineTime(busy, stolen),
+        load_before=ours,
+        load_after=ours + 1,
+    )
 
 
-def test_the_results_are_written_with_what_they_depend_on(tmp_path: Path) -> None:
-    surroundings = report.Surroundings(None, 0.5, cores_are_apart=True, load_average=(1.0, 1.0, 1.0))
-    path = report.write_results([{"a": 1.0}, {"a": 3.0}], surroundings, wrong=["one hold"], folder=tmp_path)
-    content = json.loads(path.read_text())
-    assert content["medians"] == {"a": 2.0}
-    assert content["books"] == {"wrong": ["one hold"]}
-    assert content["machine"]["packages"]["django"]
-    assert len(content["surroundings"]["warnings"]) == 2
+def test_work_that_a_load_leaves_counts_but_not_for_the_shares_while_it_ran() -> None:
+    usage = usage_between(
+        reading(100, gateway=10, others_busy=50, busy=200, ours=20),
+        reading(110, gateway=18, others_busy=64, busy=220, ours=25),
+        reading(112, gateway=19, others_busy=65, busy=226, ours=26, stolen=0.5),
+        cores=Cores(gateway={2}, others={0, 1}),
+    )
+    assert usage.seconds == 12
+    assert usage.gateway == 9
+    assert usage.gateway_share == 0.8
+    assert usage.others_share == 0.7
+    assert usage.load == 4  # without what the readings themselves took
+    assert usage.strangers == 26 - 9 - 6 + 0.5
+
+
+def test_what_is_added_is_the_difference_to_direct() -> None:
+    figures = {"x.direct_p50_ms": 1.0, "x.gateway_p50_ms": 1.5, "x.direct_p99_ms": 2.0, "x.gateway_p99_ms": 5.0}
+    assert added(figures, "x") == {"x.added_p50_ms": 0.5, "x.added_p99_ms": 3.0}
 
 
 def test_a_profile_is_summed_by_package_and_function() -> None:

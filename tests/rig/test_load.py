@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bench.measure import percentile, run_load
+from bench.metering import percentile, run_load
 from rig import upstream
 from rig.load import LoadError, Outcome, Target, make_requests, pace, saturate
 
@@ -58,22 +58,6 @@ async def test_a_fixed_rate_sends_as_many_as_are_due_and_counts_the_warm_up_apar
         outcome = await pace(_target(port), rate=100, seconds=0.3, connections=2)
     assert outcome.answered == 30
     assert outcome.warm_ups == 2
-    assert outcome.failed == 0
-
-
-async def test_a_paced_stream_tells_how_long_each_chunk_was_on_its_way() -> None:
-    async with serving(upstream.UpstreamProtocol) as port:
-        outcome = await saturate(_target(port, "mock-stream-10-100", stream=True), connections=1, seconds=0.01)
-    assert outcome.answered == 1
-    assert len(outcome.first_bytes) == 1
-    assert len(outcome.transits) == 9
-    assert all(0 <= transit < 1 for transit in outcome.transits)
-
-
-async def test_a_burst_is_counted_once_its_end_mark_has_come() -> None:
-    async with serving(upstream.UpstreamProtocol) as port:
-        outcome = await saturate(_target(port, "mock-stream-200-0", stream=True), connections=2, seconds=0.05)
-    assert outcome.answered >= 2
     assert outcome.failed == 0
 
 
