@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import markdown, report
 from bench.goals import GOALS, Goal, Met
 from bench.ladder import climb, figures_of
 from bench.metering import Figures
 from bench.surroundings import Round, Surroundings
-from tests.bench.test_ladder import by_p99
+from tests.bench.test_ladder import by_p99, rung
 
 RATE, CPU = "saturation.requests_per_second", "saturation.gateway_cpu_ms"
 ON = {"fsync": "on", "synchronous_commit": "on"}
@@ -80,11 +80,12 @@ def test_where_the_gateway_was_not_the_limit_the_table_says_so() -> None:
     full: Figures = {"saturation.gateway_share": 0.97, "saturation.others_share": 0.6}
     assert report.limits_of([full]) == []
     (note,) = report.limits_of([{"saturation.gateway_share": 0.8, "saturation.others_share": 0.99}])
-    assert "80%" in note
-    assert "99%" in note
-    (note,) = report.limits_of([{"streams.held": 400, "streams.measurable": 400}])
-    assert "mock" in note
-    assert report.limits_of([{"streams.held": 200, "streams.measurable": 400}]) == []
+    assert "80% of its core, and the other core was full (99%)" in note
+    (note,) = report.limits_of([{"burst.gateway_share": 0.72, "burst.others_share": 0.41}])
+    assert "not for a core" in note
+    assert report.limits_of([figures_of(climb(by_p99()))]) == []
+    (note,) = report.limits_of([figures_of([rung(25), rung(1000, direct_p99=5.1)])])
+    assert "1,000" in note
 
 
 def test_a_disturbed_machine_is_warned_about() -> None:
@@ -128,3 +129,13 @@ def test_a_goal_that_is_just_reached_is_reached(goal: Goal) -> None:
     assert goal.is_reached(goal.must, goal.must) is Met.YES
     assert goal.is_reached(goal.must * worse, goal.must) is Met.NO
     assert goal.is_reached(goal.must, goal.aim) is Met.NO
+
+
+def test_a_result_file_becomes_the_tables_of_the_document(tmp_path: Path) -> None:
+    rounds = [figures_of(climb(by_p99(s100=times))) | {RATE: 3000.0} for times in (1.0, 30.0, 1.0)]
+    text = markdown.render(json.loads(report.write_results(rounds, quiet(), wrong=[], folder=tmp_path).read_text()))
+    lines = text.splitlines()
+    assert "1 rounds, fdatasync 0.100 ms, other work at most 1% of a core" in lines[0]
+    assert "| requests/s per core, JSON | 3,000 | 3,000 … 3,000 | ≥ 2,800 ✓ | ≥ 6,500 ✗ |" in lines
+    assert "| streams held at once | 1,000 | 50 … 1,000 | ≥ 400 ✓ | ≥ 1,000 ✓ |" in lines
+    assert any(line.startswith("| 100 |") and line.endswith("| 2 of 3 |") for line in lines)
