@@ -62,8 +62,8 @@ def render(content: dict[str, Any]) -> str:
     others = max(one["strangers_share"] for one in around["rounds"])
     disk = f"{around['fdatasync_ms']:.3f} ms" if around["fdatasync_ms"] is not None else "not known"
     told = (
-        f"{content['at'][:10]}, commit {machine['commit']}: {machine['cores']} cores ({machine['cpu']}), Linux {machine['kernel']}, "
-        f"Python {machine['python']}, {versions}. {len(around['rounds'])} rounds, fdatasync {disk}, "
+        f"{content['at'][:10]}, commit {machine['commit']}: {machine['cores']} cores ({machine['cpu']}), "
+        f"Linux {machine['kernel']}, Python {machine['python']}, {versions}. {len(around['rounds'])} rounds, fdatasync {disk}, "
         f"other work at most {others:.0%} of a core."
     )
     parts = [[told], _goals(content), _ladder(content), _columns(content), [f"- {one}" for one in content["warnings"]]]
