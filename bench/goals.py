@@ -72,6 +72,8 @@ COLUMNS = (
     Column("latency.direct_p99_ms", "quiet latency p99 direct, ms", "{:.3f}"),
     Column("latency.gateway_p50_ms", "quiet latency p50 gateway, ms", "{:.3f}"),
     Column("latency.gateway_p99_ms", "quiet latency p99 gateway, ms", "{:.3f}"),
+    Column("back_to_back.direct_p50_ms", "one after another p50 direct, ms", "{:.3f}"),
+    Column("back_to_back.added_p50_ms", "added latency p50, one after another, ms", "{:.2f}"),
     Column("first_token.direct_p50_ms", "first token p50 direct, ms", "{:.3f}"),
     Column("first_token.gateway_p50_ms", "first token p50 gateway, ms", "{:.3f}"),
     Column("first_token.added_p99_ms", "added time to first token p99, ms", "{:.2f}"),

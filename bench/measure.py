@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,7 +163,7 @@ class Bench:
         }
 
     def measure_latency(self) -> Figures:
-        """Whole answers at a low fixed rate, straight from the mock and through the gateway."""
+        """Whole answers at a low fixed rate, and one after another, straight from the mock and through the gateway."""
         figures: Figures = {}
         for name, target in (
             ("direct", self.installation.direct(JSON_MODEL)),
@@ -172,7 +172,10 @@ class Bench:
             outcome = self._pace(target, self.durations.latency, connections=8)
             for share in (50, 99):
                 figures[f"latency.{name}_p{share}_ms"] = percentile(outcome.latencies, share / 100) * 1e3
-        return figures | added(figures, "latency")
+            load = saturate(target, connections=1, seconds=self.durations.latency / 4, start=self._start())
+            outcome = self._billed(load, target, settling=0.2)
+            figures[f"back_to_back.{name}_p50_ms"] = percentile(outcome.latencies, 0.5) * 1e3
+        return figures | added(figures, "latency") | added(figures, "back_to_back", shares=(50,))
 
     def measure_first_token(self) -> Figures:
         """Short streams at the same low rate: the time to their first event, straight from the mock and through the gateway."""
@@ -188,7 +191,10 @@ class Bench:
 
     def _pace(self, target: Target, seconds: float, *, connections: int) -> Outcome:
         load = pace(target, rate=self.durations.rate, seconds=seconds, connections=connections, start=self._start())
-        outcome, _ = self.metered(lambda: run_load(load), settling=0.2)
+        return self._billed(load, target, settling=0.2)
+
+    def _billed(self, load: Coroutine[Any, Any, Outcome], target: Target, *, settling: float) -> Outcome:
+        outcome, _ = self.metered(lambda: run_load(load), settling=settling)
         if target.port == self.installation.port:
             self.billed_requests += outcome.answered + outcome.warm_ups
         return outcome

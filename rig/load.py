@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -100,6 +102,40 @@ async def saturate(target: Target, *, connections: int, seconds: float, start: i
     return outcome
 
 
+class Alarm:
+    """Wakes at a moment, to some ten microseconds on Linux; a loop's own timers know whole milliseconds."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        if sys.platform == "linux":
+            self._descriptor = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+            self._loop.add_reader(self._descriptor, self._ring)
+
+    def _ring(self) -> None:
+        os.read(self._descriptor, 8)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait_until(self, due: float) -> None:
+        """Return at ``due``, a reading of time.perf_counter (on Linux the monotonic clock); at once if that is past."""
+        now = time.perf_counter()
+        if due <= now:
+            return
+        if sys.platform == "linux":
+            self._waiter = self._loop.create_future()
+            os.timerfd_settime_ns(self._descriptor, flags=os.TFD_TIMER_ABSTIME, initial=int(due * 1e9))
+            await self._waiter
+        else:
+            await asyncio.sleep(due - now)
+
+    def close(self) -> None:
+        """Give the timer back."""
+        if sys.platform == "linux":
+            self._loop.remove_reader(self._descriptor)
+            os.close(self._descriptor)
+
+
 async def pace(target: Target, *, rate: float, seconds: float, connections: int = 8, start: int = 0) -> Outcome:
     """Send ``rate`` requests a second, each when it is due whatever became of the others (no coordinated omission)."""
     outcome, requests = Outcome(), make_requests(target, start=start)
@@ -108,13 +144,14 @@ async def pace(target: Target, *, rate: float, seconds: float, connections: int 
     for client in clients:
         client.send(*next(requests), started=time.perf_counter(), is_recording=False)  # warms the connection
     began = time.perf_counter() + 0.2
-    for number in range(int(rate * seconds)):
-        due = began + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        client = await free.get()
-        if client.closed:
-            raise LoadError(f"a connection was closed: {outcome.first_failure or 'no reason was given'}")
-        client.send(*next(requests), started=max(due, began))
+    with contextlib.closing(Alarm()) as alarm:
+        for number in range(int(rate * seconds)):
+            due = began + number / rate
+            await alarm.wait_until(due)
+            client = await free.get()
+            if client.closed:
+                raise LoadError(f"a connection was closed: {outcome.first_failure or 'no reason was given'}")
+            client.send(*next(requests), started=due)
     for _ in clients:
         await free.get()
     outcome.seconds = time.perf_counter() - began

@@ -1,7 +1,9 @@
 """The load generator against the mock upstream: what it counts, and that a wrong answer is never a right one."""
 
 import asyncio
+import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -9,7 +11,7 @@ import pytest
 
 from bench.metering import percentile, run_load
 from rig import upstream
-from rig.load import LoadError, Outcome, Target, make_requests, pace, saturate
+from rig.load import Alarm, LoadError, Outcome, Target, make_requests, pace, saturate
 
 
 @asynccontextmanager
@@ -59,6 +61,17 @@ async def test_a_fixed_rate_sends_as_many_as_are_due_and_counts_the_warm_up_apar
     assert outcome.answered == 30
     assert outcome.warm_ups == 2
     assert outcome.failed == 0
+
+
+async def test_the_alarm_wakes_when_it_should_and_does_not_wait_for_what_is_past() -> None:
+    with contextlib.closing(Alarm()) as alarm:
+        began = time.perf_counter()
+        await alarm.wait_until(began - 1)
+        assert time.perf_counter() < began + 0.5
+        for number in (1, 2):
+            due = began + 0.1 * number
+            await alarm.wait_until(due)
+            assert due <= time.perf_counter() < due + 1
 
 
 class Liar(upstream.UpstreamProtocol):
