@@ -8,12 +8,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from gateway.errors import ApiError
-from gateway.http import read_body, send_error
+from gateway.http import Receive, Scope, Send, read_body, send_error
 from lumyx.lib.ids import uuid7
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_HEADERS = 100

@@ -96,6 +96,7 @@ LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_m
 #variable_conflict use_column
 DECLARE
     money record;
+    caller record;
     claimed integer;
     today date;
 BEGIN
@@ -105,10 +106,9 @@ BEGIN
     IF NOT FOUND OR money.next_expiry <= decided_at OR wanted > 0 AND (money.frozen OR wanted > money.available) THEN
         RETURN;
     END IF;
-    PERFORM FROM accounts_apikey k JOIN accounts_workspace a ON a.id = k.workspace_id
-        WHERE k.id = key AND k.workspace_id = wallet AND a.suspended_at IS NULL AND k.revoked_at IS NULL
-          AND (k.expires_at IS NULL OR k.expires_at > decided_at);
-    IF NOT FOUND THEN
+    SELECT workspace_id, revoked_at, expires_at INTO caller FROM accounts_apikey WHERE id = key;
+    IF caller.workspace_id IS DISTINCT FROM wallet OR caller.revoked_at IS NOT NULL OR caller.expires_at <= decided_at
+       OR (SELECT suspended_at IS NOT NULL FROM accounts_workspace WHERE id = wallet) THEN
         RETURN;
     END IF;
     IF quota IS NOT NULL THEN
@@ -150,14 +150,15 @@ DECLARE
     charges bigint[];
 BEGIN
     PERFORM FROM billing_wallet WHERE workspace_id = ANY (wallets) ORDER BY workspace_id FOR UPDATE;
+    -- What must not be comes out as NULL: as a condition of the join it would offer the planner other ways than the key.
     charges := ARRAY(
-        SELECT CASE WHEN r.rated IS NULL THEN 0 ELSE least(r.rated, h.amount) END
+        SELECT CASE WHEN h.state = 'open' AND h.wallet_id = ANY (wallets) AND (r.rated IS NOT NULL OR h.quota_subject IS NULL)
+                    THEN least(coalesce(r.rated, 0), h.amount) END
         FROM unnest(ids, rated) WITH ORDINALITY AS r (id, rated, position)
         JOIN billing_hold h ON h.id = r.id
-        WHERE h.state = 'open' AND h.wallet_id = ANY (wallets) AND (r.rated IS NOT NULL OR h.quota_subject IS NULL)
         ORDER BY r.position
     );
-    IF cardinality(charges) <> cardinality(ids) THEN
+    IF cardinality(charges) <> cardinality(ids) OR array_position(charges, NULL) IS NOT NULL THEN
         RETURN NULL;
     END IF;
     WITH closing AS MATERIALIZED (
@@ -210,8 +211,9 @@ DECLARE
     charge bigint := 0;
 BEGIN
     PERFORM FROM billing_wallet WHERE workspace_id = wallet FOR UPDATE;
-    SELECT amount, state, quota_subject INTO closing FROM billing_hold WHERE id = request AND wallet_id = wallet;
-    IF NOT FOUND OR closing.state <> 'open' OR rated IS NULL AND closing.quota_subject IS NOT NULL THEN
+    SELECT amount, state, quota_subject, wallet_id INTO closing FROM billing_hold WHERE id = request;
+    IF wallet IS NULL OR closing.wallet_id <> wallet OR closing.state <> 'open'
+       OR rated IS NULL AND closing.quota_subject IS NOT NULL THEN
         RETURN NULL;
     END IF;
     charge := least(coalesce(rated, 0), closing.amount);

@@ -101,7 +101,8 @@ class Hold(models.Model):
     """Credit set aside for one admitted request (amount 0 for a free model). Its id is the request's id."""
 
     id = models.UUIDField(primary_key=True)
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
+    # Looked up by its id alone. An index on the wallet would be one more to write, and an old plan might prefer it to the key.
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
     amount = models.BigIntegerField()
     state = models.CharField(max_length=8, choices=HoldState, db_default="open")
     #: What was charged, once settled.
@@ -155,8 +156,10 @@ class EntryKind(models.TextChoices):
 class LedgerEntry(models.Model):
     """A line in the books: a signed amount on a wallet's side, against a contra account. Never edited, never deleted."""
 
-    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False)
-    grant = models.ForeignKey(CreditGrant, on_delete=models.PROTECT, related_name="+", db_constraint=False)
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    grant = models.ForeignKey(
+        CreditGrant, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
+    )
     kind = models.CharField(max_length=12, choices=EntryKind)
     #: The other side: issued:<kind of grant>, revenue, breakage, returned, debt.
     contra = models.CharField(max_length=20)

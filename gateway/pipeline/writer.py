@@ -6,7 +6,7 @@ is still read to its end for the bill, by whoever feeds this writer.
 
 import asyncio
 
-from gateway.http import KEEP_ALIVE, SSE, id_headers
+from gateway.http import KEEP_ALIVE, SSE, id_headers, within
 from gateway.pipeline.exchange import Exchange
 from lumyx.lib import clock
 
@@ -61,12 +61,12 @@ class StreamWriter:
             return
         self._last_write = clock.monotonic()
         try:
-            async with asyncio.timeout(SLOWEST_READ):
-                if not exchange.head_sent:
-                    exchange.head_sent = True
-                    head = [*SSE, *id_headers(exchange.request_id), *exchange.headers]
-                    await exchange.send({"type": "http.response.start", "status": 200, "headers": head})
-                await exchange.send({"type": "http.response.body", "body": data, "more_body": more})
+            if not exchange.head_sent:
+                exchange.head_sent = True
+                head = [*SSE, *id_headers(exchange.request_id), *exchange.headers]
+                start = {"type": "http.response.start", "status": 200, "headers": head}
+                await within(SLOWEST_READ, exchange.send(start))
+            await within(SLOWEST_READ, exchange.send({"type": "http.response.body", "body": data, "more_body": more}))
         except (TimeoutError, OSError):
             exchange.client_gone = True
 
