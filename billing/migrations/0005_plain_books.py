@@ -88,34 +88,42 @@ END
 $$;
 """
 
+# Few statements, because starting one costs more than what it does: the wallet is locked by the update that takes the hold, and what
+# turns out to be no plain case is put back.
 ADMIT_ONE = """
 CREATE FUNCTION billing_admit_one(
     request uuid, wallet bigint, key bigint, model_id text, wanted bigint, ttl float8, quota text, quota_limit int
 ) RETURNS TABLE (wallet_id bigint, subject text, before bigint, decided_at timestamptz)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    money record;
     caller record;
     claimed integer;
     today date;
 BEGIN
-    SELECT posted - held AS available, frozen, next_expiry INTO money
-        FROM billing_wallet WHERE workspace_id = wallet FOR UPDATE;
-    decided_at := clock_timestamp();
-    IF NOT FOUND OR money.next_expiry <= decided_at OR wanted > 0 AND (money.frozen OR wanted > money.available) THEN
+    UPDATE billing_wallet SET held = held + wanted
+        WHERE workspace_id = wallet AND (next_expiry IS NULL OR next_expiry > clock_timestamp())
+          AND (wanted = 0 OR NOT frozen AND wanted <= posted - held)
+        RETURNING workspace_id, posted - held + wanted INTO wallet_id, before;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
-    SELECT workspace_id, revoked_at, expires_at INTO caller FROM accounts_apikey WHERE id = key;
+    decided_at := clock_timestamp();
+    SELECT k.workspace_id, k.revoked_at, k.expires_at, a.suspended_at INTO caller
+        FROM accounts_apikey k JOIN accounts_workspace a ON a.id = k.workspace_id WHERE k.id = key;
     IF caller.workspace_id IS DISTINCT FROM wallet OR caller.revoked_at IS NOT NULL OR caller.expires_at <= decided_at
-       OR (SELECT suspended_at IS NOT NULL FROM accounts_workspace WHERE id = wallet) THEN
+       OR caller.suspended_at IS NOT NULL THEN
+        UPDATE billing_wallet SET held = held - wanted WHERE workspace_id = wallet;
         RETURN;
     END IF;
     IF quota IS NOT NULL THEN
         PERFORM set_config('synchronous_commit', 'on', true);
         today := (decided_at AT TIME ZONE 'UTC')::date;
-        SELECT used INTO claimed FROM billing_dailyquota WHERE subject = quota AND day = today FOR UPDATE;
-        IF NOT FOUND OR quota_limit > 0 AND claimed >= quota_limit THEN
+        UPDATE billing_dailyquota SET used = used + 1
+            WHERE subject = quota AND day = today AND (quota_limit = 0 OR used < quota_limit)
+            RETURNING used - 1 INTO claimed;
+        IF NOT FOUND THEN
+            UPDATE billing_wallet SET held = held - wanted WHERE workspace_id = wallet;
             RETURN;
         END IF;
     END IF;
@@ -123,15 +131,16 @@ BEGIN
         VALUES (request, wallet, wanted, 'open', decided_at, decided_at + make_interval(secs => ttl), key, model_id, quota, today)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
+        UPDATE billing_wallet SET held = held - wanted WHERE workspace_id = wallet;
+        UPDATE billing_dailyquota SET used = used - 1 WHERE subject = quota AND day = today;
         RETURN;
     END IF;
-    IF wanted > 0 THEN
-        UPDATE billing_wallet SET held = held + wanted WHERE workspace_id = wallet;
-    END IF;
-    RETURN QUERY SELECT wallet, NULL::text, money.available, decided_at;
+    RETURN NEXT;
     IF quota IS NOT NULL THEN
-        UPDATE billing_dailyquota SET used = used + 1 WHERE subject = quota AND day = today;
-        RETURN QUERY SELECT NULL::bigint, quota, claimed::bigint, decided_at;
+        wallet_id := NULL;
+        subject := quota;
+        before := claimed;
+        RETURN NEXT;
     END IF;
 END
 $$;
@@ -200,38 +209,49 @@ END
 $$;
 """
 
+# The wallet is that of the request's hold. A hold's amount never changes, and its state only under the wallet's lock, which the
+# wallet's update takes.
 SETTLE_ONE = """
-CREATE FUNCTION billing_settle_one(request uuid, rated bigint) RETURNS bigint
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-#variable_conflict use_column
+CREATE FUNCTION billing_settle_one(request uuid, rated bigint, wallet bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
 DECLARE
-    wallet constant bigint := (SELECT wallet_id FROM billing_hold WHERE id = request);
     closing record;
-    payer record;
-    charge bigint := 0;
+    payer bigint;
+    charge bigint;
 BEGIN
-    PERFORM FROM billing_wallet WHERE workspace_id = wallet FOR UPDATE;
     SELECT amount, state, quota_subject, wallet_id INTO closing FROM billing_hold WHERE id = request;
-    IF wallet IS NULL OR closing.wallet_id <> wallet OR closing.state <> 'open'
+    IF closing.wallet_id IS DISTINCT FROM wallet OR closing.state <> 'open'
        OR rated IS NULL AND closing.quota_subject IS NOT NULL THEN
         RETURN NULL;
     END IF;
     charge := least(coalesce(rated, 0), closing.amount);
-    IF charge > 0 THEN
-        SELECT id, remaining INTO payer FROM billing_creditgrant
-            WHERE wallet_id = wallet AND remaining > 0 AND kind <> 'overdraft' ORDER BY priority, expires_at, id LIMIT 1;
-        IF NOT FOUND OR payer.remaining <= charge THEN
-            RETURN NULL;
-        END IF;
-        UPDATE billing_creditgrant SET remaining = remaining - charge WHERE id = payer.id;
-        INSERT INTO billing_ledgerentry (wallet_id, grant_id, kind, contra, amount, ref, at)
-            VALUES (wallet, payer.id, 'usage', 'revenue', -charge, request::text, clock_timestamp());
+    UPDATE billing_wallet SET posted = posted - charge, held = held - closing.amount
+        WHERE workspace_id = wallet AND held >= closing.amount;
+    IF NOT FOUND THEN
+        RETURN NULL;
     END IF;
     UPDATE billing_hold
         SET state = CASE WHEN rated IS NULL THEN 'released' ELSE 'settled' END, actual = CASE WHEN rated IS NOT NULL THEN charge END
-        WHERE id = request;
-    IF closing.amount > 0 THEN
-        UPDATE billing_wallet SET posted = posted - charge, held = held - closing.amount WHERE workspace_id = wallet;
+        WHERE id = request AND state = 'open';
+    IF NOT FOUND THEN
+        UPDATE billing_wallet SET posted = posted + charge, held = held + closing.amount WHERE workspace_id = wallet;
+        RETURN NULL;
+    END IF;
+    IF charge > 0 THEN
+        UPDATE billing_creditgrant SET remaining = remaining - charge
+            WHERE remaining > charge AND id = (
+                SELECT id FROM billing_creditgrant
+                WHERE wallet_id = wallet AND remaining > 0 AND kind <> 'overdraft'
+                ORDER BY priority, expires_at, id LIMIT 1
+            )
+            RETURNING id INTO payer;
+        IF NOT FOUND THEN
+            UPDATE billing_wallet SET posted = posted + charge, held = held + closing.amount WHERE workspace_id = wallet;
+            UPDATE billing_hold SET state = 'open', actual = NULL WHERE id = request;
+            RETURN NULL;
+        END IF;
+        INSERT INTO billing_ledgerentry (wallet_id, grant_id, kind, contra, amount, ref, at)
+            VALUES (wallet, payer, 'usage', 'revenue', -charge, request::text, clock_timestamp());
     END IF;
     RETURN charge;
 END

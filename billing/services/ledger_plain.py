@@ -109,5 +109,10 @@ SETTLE = Prepared(
     "SELECT billing_settle_plain($1::uuid[], $2::bigint[])",
     settle_parameters,
     settle_answers,
-    single=Prepared("billing_settle_one", "SELECT billing_settle_one($1, $2)", settle_one_parameters, settle_answers),
+    single=Prepared(
+        "billing_settle_one",
+        "SELECT billing_settle_one($1, $2, (SELECT wallet_id FROM billing_hold WHERE id = $1))",
+        settle_one_parameters,
+        settle_answers,
+    ),
 )

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 WINDOW = 60
 #: Seconds to wait for Redis, and to leave it alone after it failed.
 TIMEOUT, COOL_OFF = 0.5, 1.0
+MAX_HINTS = 10_000
 
 # For every (key, limit): count the request if it fits. Returns used (after) as positive, or -used when it did not fit.
 SCRIPT = """
@@ -51,6 +52,24 @@ class Pace(msgspec.Struct, frozen=True, gc=False):
     reset: int
 
 
+class Asked:
+    """A question under way. ``has_room``: this minute is known to have been used to less than a half, a moment ago."""
+
+    __slots__ = ("_future", "_limit", "_reset", "has_room")
+
+    def __init__(self, future: asyncio.Future[int], limit: int, reset: int, *, has_room: bool) -> None:
+        self._future = future
+        self._limit = limit
+        self._reset = reset
+        self.has_room = has_room
+
+    async def answer(self) -> Pace:
+        """Wait for the answer."""
+        used = await self._future
+        limit = self._limit
+        return Pace(allowed=used > 0, limit=limit, remaining=max(0, limit - abs(used)), reset=self._reset)
+
+
 class _Question(NamedTuple):
     key: str
     limit: int
@@ -68,6 +87,8 @@ class MinuteLimiter:
         self._asked: list[_Question] = []
         self._sending: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: What was used of windows, by their keys, as last heard; a hint, and forgotten when there are many.
+        self._used: dict[str, int] = {}
         self._local: dict[str, int] = {}
         self._local_minute = 0
         self._retry_at = 0.0
@@ -83,18 +104,22 @@ class MinuteLimiter:
 
     async def take(self, subject: str, *, limit: int) -> Pace:
         """Count one request of ``subject`` against ``limit`` (at least 1) requests a minute."""
+        return await self.ask(subject, limit=limit).answer()
+
+    def ask(self, subject: str, *, limit: int) -> "Asked":
+        """Count one request as ``take`` does; its answer may be waited for later."""
         minute, second = divmod(int(clock.now().timestamp()), WINDOW)
         key = f"lumyx:rpm:{subject}:{minute}"
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        asked = Asked(future, limit, WINDOW - second, has_room=self._used.get(key, limit) * 2 < limit)
         if clock.monotonic() < self._retry_at:
-            used = self._take_locally(key, minute, limit)
+            future.set_result(self._take_locally(key, minute, limit))
         else:
-            loop = asyncio.get_running_loop()
-            future: asyncio.Future[int] = loop.create_future()
             self._pending.append(_Question(key, limit, future))
             if self._sending is None and not self._asked:
                 self._send()
-            used = await future
-        return Pace(allowed=used > 0, limit=limit, remaining=max(0, limit - abs(used)), reset=WINDOW - second)
+        return asked
 
     def _send(self) -> None:
         self._sending = None
@@ -153,7 +178,10 @@ class MinuteLimiter:
     def _resolve(self, questions: list[_Question], counts: list[int]) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if len(self._used) > MAX_HINTS:
+            self._used.clear()
         for question, used in zip(questions, counts, strict=True):
+            self._used[question.key] = abs(used)
             if not question.future.done():
                 question.future.set_result(used)
         if self._pending:

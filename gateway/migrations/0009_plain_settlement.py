@@ -50,7 +50,7 @@ CREATE FUNCTION gateway_settle_one(
 ) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-    charge constant bigint := billing_settle_one(request, rated);
+    charge constant bigint := billing_settle_one(request, rated, workspace_id);
 BEGIN
     IF charge IS NOT NULL THEN
         INSERT INTO gateway_usageevent (

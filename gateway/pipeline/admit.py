@@ -4,12 +4,13 @@ Order: the model and the key's right to it, capabilities, pace (Redis, may fail 
 one PostgreSQL transaction (fails closed).
 """
 
+import asyncio
 from copy import replace
 
 from billing.rating import affordable_output, hold_for
 from billing.types import Admission, Admitted, QuotaClaim, Refusal
-from gateway.errors import DO_NOT_RETRY, ApiError, Header, retry_after
-from gateway.limits.minute import MinuteLimiter, Pace
+from gateway.errors import DO_NOT_RETRY, ApiError, Header, retry_after, unavailable
+from gateway.limits.minute import Asked, MinuteLimiter, Pace
 from gateway.pipeline import authenticate
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.permit import check_model
@@ -57,7 +58,10 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
     model, principal = exchange.served_model(), exchange.principal
     check_model(exchange.request, model=model, principal=principal)
     exchange.routes = usable_routes(model, exchange.request)
-    await _keep_pace(exchange, minute)
+    asked = _ask_pace(exchange, minute)
+    if asked is not None and not asked.has_room:
+        _keep_pace(exchange, await asked.answer())
+        asked = None
     budget = Budget(exchange)
     explicit = budget.asked is not None
     amount = budget.amount(budget.wanted)
@@ -72,6 +76,13 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
         quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
     )
     admitted = await store.admit(admission)
+    if asked is not None:
+        # With room to spare both were asked at once; the books are not asked in vain but by a sudden crowd.
+        try:
+            _keep_pace(exchange, await asked.answer())
+        except (ApiError, asyncio.CancelledError) as error:
+            store.take_back(admission, admitted, error if isinstance(error, ApiError) else unavailable())
+            raise
     if model.is_free:
         exchange.headers.extend(quota_headers(exchange, admitted))
     if admitted.refusal is not None:
@@ -91,11 +102,14 @@ def _lower_ceiling(exchange: Exchange, budget: Budget) -> None:
         exchange.headers.append((b"x-lumyx-max-tokens", str(tokens).encode()))
 
 
-async def _keep_pace(exchange: Exchange, minute: MinuteLimiter) -> None:
+def _ask_pace(exchange: Exchange, minute: MinuteLimiter) -> Asked | None:
     principal = exchange.principal
     if principal.requests_per_minute == 0:
-        return
-    pace = await minute.take(f"w{principal.workspace_id}", limit=principal.requests_per_minute)
+        return None
+    return minute.ask(f"w{principal.workspace_id}", limit=principal.requests_per_minute)
+
+
+def _keep_pace(exchange: Exchange, pace: Pace) -> None:
     headers = _limit_headers(pace.limit, pace.remaining, format_duration(pace.reset))
     if not pace.allowed:
         raise _too_fast(pace, headers)

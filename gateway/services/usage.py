@@ -42,8 +42,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     duration_ms: int
 
     @classmethod
-    def for_unserved(cls, admission: Admission) -> "UsageRecord":
-        """Return the record of a request that was admitted after its client had been told that we are unavailable."""
+    def for_unserved(cls, admission: Admission, *, status: int = 503, code: str = "unavailable") -> "UsageRecord":
+        """Return the record of a request that was admitted, though its client is or was told otherwise (``status``, ``code``)."""
         return cls(
             id=admission.request_id,
             workspace_id=admission.workspace_id,
@@ -51,8 +51,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             model=admission.model,
             usage_source=UsageSource.NONE,
             status=UsageStatus.RELEASED,
-            http_status=503,
-            error_code="unavailable",
+            http_status=status,
+            error_code=code,
             is_free=admission.quota is not None,
             started_at=clock.now(),
             duration_ms=0,

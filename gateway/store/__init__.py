@@ -16,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 
 from billing.services import ledger
 from billing.types import Admission, Admitted, Settled, Settlement
+from gateway.errors import ApiError, unavailable
 from gateway.selectors.catalog import load_snapshot
 from gateway.selectors.principals import principal_of
 from gateway.services.settlement import SETTLE, Ending, settle_exchanges
@@ -132,12 +133,16 @@ class Store:
         if not future.done():
             future.set_exception(StoreUnavailableError("the database does not answer"))
 
+    def take_back(self, admission: Admission, admitted: Admitted | None, error: ApiError) -> None:
+        """Close the hold of a request that was admitted (None: or may have been) and is refused all the same, with ``error``."""
+        if admitted is not None and admitted.refusal is not None:
+            return
+        record = UsageRecord.for_unserved(admission, status=error.status, code=error.code)
+        self.settle(Settlement(admission.request_id, None), record).add_done_callback(_ignore_outcome)
+
     def _release(self, admission: Admission, result: Admitted | None) -> None:
         """Close the hold of a request that was given up: it was admitted (or may have been) after its client left."""
-        if result is not None and result.refusal is not None:
-            return
-        future = self.settle(Settlement(admission.request_id, None), UsageRecord.for_unserved(admission))
-        future.add_done_callback(_ignore_outcome)
+        self.take_back(admission, result, unavailable())
 
     # --- changes ------------------------------------------------------------------------------------------------------
 

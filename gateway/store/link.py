@@ -154,6 +154,8 @@ def _connect(statement: Prepared[Any, Any], flush: bool) -> psycopg.Connection:
     raw = psycopg.connect(**connection.get_connection_params(), autocommit=True)
     with contextlib.ExitStack() as stack:
         stack.callback(raw.close)
+        # All look-ups are by key. A plan that is made while a table is nearly empty would read it whole, and stay.
+        raw.execute("SET enable_seqscan = off")
         if not flush:
             raw.execute("SET synchronous_commit = off")
         for form in (statement, statement.single):

@@ -1,5 +1,6 @@
 """Admission: holds that no answer can exceed, ceilings that are told, refusals in the contract's words."""
 
+import asyncio
 import datetime as dt
 import uuid
 from dataclasses import replace
@@ -32,6 +33,10 @@ class Ledger:
         self.refusal = refusal
         self.remaining = remaining
         self.asked: list[Admission] = []
+        self.taken_back: list[tuple[Admission, int]] = []
+
+    def take_back(self, admission: Admission, admitted: Admitted, error: ApiError) -> None:
+        self.taken_back.append((admission, error.status))
 
     async def admit(self, admission: Admission) -> Admitted:
         self.asked.append(admission)
@@ -56,8 +61,13 @@ class Minute:
         self.pace = pace or Pace(allowed=True, limit=60, remaining=59, reset=30)
         self.asked = 0
 
-    async def take(self, subject: str, *, limit: int) -> Pace:
+    has_room = False
+
+    def ask(self, subject: str, *, limit: int) -> "Minute":
         self.asked += 1
+        return self
+
+    async def answer(self) -> Pace:
         return self.pace
 
 
@@ -157,6 +167,38 @@ async def test_too_fast_is_429_with_a_short_retry_and_asks_for_no_hold() -> None
     assert (caught.value.status, caught.value.code) == (429, "rate_limit_exceeded")
     assert headers(caught.value)["retry-after"] == "9"
     assert ledger.asked == []
+
+
+async def test_with_room_to_spare_both_are_asked_and_a_sudden_crowd_gives_its_hold_back() -> None:
+    exchange, ledger = make_exchange(Client()), Ledger()
+    exchange.principal = replace(PRINCIPAL, requests_per_minute=60)
+    minute = Minute(Pace(allowed=False, limit=60, remaining=0, reset=9))
+    minute.has_room = True
+    with pytest.raises(ApiError) as caught:
+        await _admit(exchange, ledger, minute)
+    assert caught.value.code == "rate_limit_exceeded"
+    (asked,) = ledger.asked
+    assert ledger.taken_back == [(asked, 429)]
+
+
+async def test_a_client_that_leaves_while_the_pace_is_asked_leaves_no_hold() -> None:
+    class Slow(Minute):
+        has_room = True
+
+        async def answer(self) -> Pace:
+            await asyncio.sleep(30)
+            return self.pace
+
+    exchange, ledger = make_exchange(Client()), Ledger()
+    exchange.principal = replace(PRINCIPAL, requests_per_minute=60)
+    task = asyncio.create_task(_admit(exchange, ledger, Slow()))
+    while not ledger.asked:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ledger.taken_back == [(ledger.asked[0], 503)]
 
 
 async def test_no_limit_of_pace_asks_nobody_and_shows_nothing() -> None:

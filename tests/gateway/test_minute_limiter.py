@@ -54,6 +54,16 @@ async def test_refused_calls_use_nothing_up(limiter: MinuteLimiter) -> None:
     assert (await limiter.take(subject, limit=3)).remaining == 0
 
 
+async def test_room_is_known_from_the_last_answer_of_this_minute(limiter: MinuteLimiter) -> None:
+    subject = random_name()
+    rooms = []
+    for _ in range(4):
+        asked = limiter.ask(subject, limit=6)
+        rooms.append(asked.has_room)
+        await asked.answer()
+    assert rooms == [False, True, True, False]
+
+
 async def test_subjects_do_not_share(limiter: MinuteLimiter) -> None:
     assert (await limiter.take(random_name(), limit=1)).allowed
     assert (await limiter.take(random_name(), limit=1)).allowed
