@@ -11,6 +11,7 @@ from proofs.disconnects import disconnects
 from proofs.drain import drain
 from proofs.fuzz import fuzz
 from proofs.kill import kill
+from proofs.ledger import ledger
 from proofs.outages import outages
 from proofs.quota_race import quota_race
 from proofs.report import Report
@@ -21,6 +22,7 @@ from proofs.soak import soak
 type Proof = Callable[[Report, bool], None]
 
 PROOFS: Mapping[str, Proof] = {
+    "ledger": ledger,
     "balance-race": balance_race,
     "quota-race": quota_race,
     "kill": kill,

@@ -60,9 +60,16 @@ class Prepared[In, Out]:
                 return self.answers(items, rows_of(cursor.pgresult))
 
     def _run_alone(self, raw: Connection, parameters: Parameters) -> Rows:
-        if raw not in self._known:
-            self.prepare(raw)
-            self._known[raw] = True
+        if raw in self._known:
+            try:
+                return self._execute(raw, parameters)
+            except errors.InvalidSqlStatementName:
+                pass  # the driver has its server forget all statements after a rollback; nothing was done
+        self.prepare(raw)
+        self._known[raw] = True
+        return self._execute(raw, parameters)
+
+    def _execute(self, raw: Connection, parameters: Parameters) -> Rows:
         return rows_of(raw.pgconn.exec_prepared(self.name.encode(), encode(parameters)))
 
     def prepare(self, raw: Connection) -> None:

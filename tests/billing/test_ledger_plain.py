@@ -168,6 +168,18 @@ def test_the_usual_case_takes_the_short_way(account: Account, monkeypatch: pytes
     assert balance_of(account.id).posted == 1000 - 100 * size
 
 
+@pytest.mark.django_db(transaction=True)
+def test_statements_that_the_server_was_told_to_forget_are_prepared_again() -> None:
+    made = make_account()
+    made.fund(1000)
+    admit_one(made.request(1))
+    run_sql("DEALLOCATE ALL")
+    asked = made.request(1)
+    assert admit_one(asked).held == 1
+    run_sql("DEALLOCATE ALL")
+    assert settle_one(asked, 1).charge == 1
+
+
 @pytest.mark.django_db
 def test_a_hold_that_a_crash_lost_is_placed_again_and_charged(account: Account) -> None:
     asked = account.request(100)

@@ -1,0 +1,71 @@
+"""Ways for a transaction of the ledger to die: at a statement of our choice, before its commit, or by the hand of the server."""
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import psycopg
+from django.db import OperationalError, connection, transaction
+
+from billing.services import ledger_rows
+from lumyx.lib import prepared
+
+#: The server is told to end the connection at most this many seconds after the operation began; most take one to four milliseconds.
+LATEST_END = 0.004
+
+
+@contextlib.contextmanager
+def rolled_back() -> Iterator[None]:
+    """Undo what is done inside, as a crash just before the commit would."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def crash_at_a_statement(work: Callable[[], object], *, statement: int) -> bool:
+    """Do ``work`` in a transaction that breaks when its n-th statement has run; return whether it came that far."""
+    left = statement
+
+    def breaking(kind: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
+        class Breaking(kind):  # type: ignore[misc, valid-type]
+            def execute(self, *arguments: Any, **options: Any) -> Any:
+                nonlocal left
+                done = super().execute(*arguments, **options)
+                left -= 1
+                if left <= 0:
+                    raise psycopg.OperationalError("the connection was lost, by the proof's hand")
+                return done
+
+        return Breaking
+
+    with (
+        mock.patch.object(prepared, "RawCursor", breaking(psycopg.RawCursor)),
+        mock.patch.object(ledger_rows, "Cursor", breaking(psycopg.Cursor)),
+    ):
+        try:
+            with transaction.atomic():
+                work()
+                transaction.set_rollback(True)
+        except OperationalError:
+            return True
+    return False
+
+
+def end_by_the_server[T](work: Callable[[], T], *, executioner: psycopg.Connection, chance: random.Random) -> T | None:
+    """Do ``work`` while the server ends our connection at a random moment; None: nobody knows whether it was committed."""
+    connection.ensure_connection()
+    victim = connection.connection.info.backend_pid
+    timer = threading.Timer(
+        chance.uniform(0, LATEST_END), executioner.execute, ["SELECT pg_terminate_backend(%s)", [victim]]
+    )
+    timer.start()
+    try:
+        return work()
+    except OperationalError:
+        return None
+    finally:
+        timer.join()
+        connection.close()
