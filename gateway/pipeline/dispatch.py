@@ -49,7 +49,11 @@ class Dispatcher:
     async def give_up(self, exchange: Exchange) -> None:
         """End an exchange that met a bug of ours: close its hold (a no-op when it is closed), and tell the client."""
         exchange.error = internal_error()
-        await self._settler.settle(exchange)
+        try:
+            await self._settler.settle(exchange)
+        except Exception:
+            # The settlement may be what the bug is in. The sweeper closes the hold; a client that is told nothing waits for ever.
+            log.exception("request %s could not be settled", exchange.request_id)
         if exchange.client_gone:
             return
         if exchange.head_sent:

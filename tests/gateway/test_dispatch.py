@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from billing.types import Settlement
+from billing.types import Settled, Settlement
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.settle import Settler
@@ -395,3 +395,23 @@ async def test_a_bug_is_a_500_in_the_error_shape_and_closes_the_hold(rig: Rig) -
     await rig.dispatcher.give_up(exchange)
     assert (client.status, client.json()["error"]["code"]) == (500, "internal_error")
     assert rig.settlement.rated is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_settlement_that_is_refused_again_leaves_no_client_waiting(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    def refuse(*_: object) -> "asyncio.Future[Settled]":
+        refused: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        refused.set_exception(ValueError("the database refuses it"))
+        return refused
+
+    monkeypatch.setattr(rig.store, "settle", refuse)
+    client = Client()
+    exchange = make_exchange(client, stream=stream)
+    if stream:  # which had begun
+        exchange.head_sent = True
+        await exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+    await rig.dispatcher.give_up(exchange)
+    assert b"internal_error" in client.body
+    assert client.complete
