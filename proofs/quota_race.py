@@ -18,7 +18,7 @@ from proofs.report import Report
 from proofs.site import FREE, FREE_STREAM, check_books, site
 from rig.installation import Installation, Tenant
 
-CROWD, QUOTA, ROUNDS = 100, 25, 4
+CROWD, QUOTA, ROUNDS = 100, 25, 8
 WORKSPACES, SHORT_WORKSPACES = (1, 10, 100), (1, 10, 25)
 #: Seconds before midnight (UTC, the database's) in which no round begins: it would count in two days.
 _LATE = 60
