@@ -12,6 +12,7 @@ from proofs.drain import drain
 from proofs.fuzz import fuzz
 from proofs.kill import kill
 from proofs.ledger import ledger
+from proofs.ledger_race import ledger_race
 from proofs.outages import outages
 from proofs.quota_race import quota_race
 from proofs.report import Report
@@ -23,6 +24,7 @@ type Proof = Callable[[Report, bool], None]
 
 PROOFS: Mapping[str, Proof] = {
     "ledger": ledger,
+    "ledger-race": ledger_race,
     "balance-race": balance_race,
     "quota-race": quota_race,
     "kill": kill,

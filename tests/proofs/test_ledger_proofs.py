@@ -10,6 +10,7 @@ from billing.services import ledger
 from billing.types import Settled, Settlement
 from proofs.ledger import ledger as prove_ledger
 from proofs.ledger_model import Account, FaultError
+from proofs.ledger_race import ledger_race
 from proofs.ledger_steps import History
 from proofs.report import Report
 from tests.factories import make_api_key, make_workspace
@@ -20,6 +21,13 @@ def test_random_operations_end_as_the_model_says() -> None:
     prove_ledger(report, True)
     assert report.wrong == []
     assert report.line().startswith("PROVED ledger seed=11 operations=")
+
+
+def test_many_processes_on_few_wallets_keep_the_books() -> None:
+    report = Report("ledger-race", 11)
+    ledger_race(report, True)
+    assert report.wrong == []
+    assert report.figures["killed"] and report.figures["cut"]
 
 
 @pytest.mark.django_db(transaction=True)
