@@ -30,11 +30,11 @@ class Settler:
         """Write the end of an exchange; sets ``charge``, or ``error`` when the commit did not come in time."""
         rated = self._rate(exchange)
         future = self._store.settle(Settlement(exchange.id, rated, exchange.admission), usage_record(exchange))
+        # The future itself is ended when it takes too long, the settlement is not: it stays queued until it is written.
+        timer = asyncio.get_running_loop().call_later(self._wait, _give_up, future)
         try:
-            async with asyncio.timeout(self._wait):
-                settled = await asyncio.shield(future)
+            settled = await future
         except TimeoutError:
-            future.add_done_callback(_log_late)
             log.error("settlement of %s waits for the database; the client was told to try again", exchange.request_id)
             exchange.error = unavailable("The answer could not be recorded in time. Try again in a few seconds.")
         except StoreUnavailableError as error:
@@ -49,6 +49,8 @@ class Settler:
                     exchange.request_id,
                     exchange.served_model().public_id,
                 )
+        finally:
+            timer.cancel()
 
     def _rate(self, exchange: Exchange) -> int | None:
         if not exchange.produced or exchange.usage is None:
@@ -56,9 +58,9 @@ class Settler:
         return charge_for(exchange.usage, exchange.served_model().rates)
 
 
-def _log_late(future: "asyncio.Future[Settled]") -> None:
-    if not future.cancelled() and future.exception() is not None:
-        log.error("a settlement was lost: %s", future.exception())
+def _give_up(future: "asyncio.Future[Settled]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _status(exchange: Exchange) -> str:

@@ -70,7 +70,7 @@ class Lane[In, Out]:
 
     def submit(self, item: In) -> asyncio.Future[Out]:
         """Queue an item; the future has its result, StoreUnavailableError, or the error of its own data."""
-        if self._loop is None or not self._link.is_up:
+        if self._loop is None or not self._link.is_up or len(self._waiting) >= self._writer.max_queue:
             return self._writer.submit(item)
         job = Job(item, self._loop.create_future())
         self._waiting.append(job)

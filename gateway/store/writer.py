@@ -62,7 +62,7 @@ class BatchWriter[In, Out]:
     ) -> None:
         self.name = name
         self._flush = flush
-        self._max_queue = max_queue
+        self.max_queue = max_queue
         self._max_batch = max_batch
         self._keep_trying = keep_trying
         self._stall = stall
@@ -103,7 +103,7 @@ class BatchWriter[In, Out]:
     def take(self, jobs: Iterable[Job[In, Out]]) -> None:
         """Queue items whose futures are there already. Loop thread only."""
         for job in jobs:
-            if self._jobs.qsize() >= self._max_queue:
+            if self._jobs.qsize() >= self.max_queue:
                 self._reject([job], StoreUnavailableError(f"{self.name}: the queue is full"))
             elif not self._keep_trying and self.is_stalled():
                 self._reject([job], StoreUnavailableError(f"{self.name}: the database does not answer"))

@@ -87,6 +87,7 @@ class NotingStore:
     settled: list[tuple[Settlement, UsageRecord]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _commits: list[asyncio.Future[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -94,11 +95,14 @@ class NotingStore:
     def settle(self, settlement: Settlement, record: UsageRecord) -> "asyncio.Future[Settled]":
         self.settled.append((settlement, record))
         self.asked.set()
-        return asyncio.ensure_future(self._commit(settlement))
+        future: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        self._commits.append(asyncio.ensure_future(self._commit(settlement, future)))
+        return future
 
-    async def _commit(self, settlement: Settlement) -> Settled:
+    async def _commit(self, settlement: Settlement, future: "asyncio.Future[Settled]") -> None:
         await self.gate.wait()
-        return Settled(settlement.request_id, charge=settlement.rated or 0, absorbed=0, applied=True)
+        if not future.done():
+            future.set_result(Settled(settlement.request_id, charge=settlement.rated or 0, absorbed=0, applied=True))
 
 
 type Step = bytes | Exception | float | Callable[[], None]

@@ -146,6 +146,25 @@ def _cut_all_others() -> None:
         )
 
 
+async def test_what_waits_is_bounded_and_the_rest_is_refused(desk: Desk, account: Account) -> None:
+    asked = [account.request(10) for _ in range(20)]
+    await asyncio.gather(*map(desk.admit, asked))
+    desk.settlements._writer.max_queue = 3
+    lock = await asyncio.to_thread(Lock, account.id)
+    futures = [desk.settle(one, 5) for one in asked]
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(lock.release)
+    outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    charged = [outcome for outcome in outcomes if isinstance(outcome, Settled)]
+    refused = [outcome for outcome in outcomes if isinstance(outcome, StoreUnavailableError)]
+    # One is being written and three wait here; the writer's thread has some, and three wait there.
+    assert len(charged) + len(refused) == 20
+    assert 7 <= len(charged) <= 12
+    assert (await in_thread(lambda: balance_of(account.id))).posted == 10_000 - 5 * len(charged)
+    desk.settlements._writer.max_queue = 1000
+    await asyncio.gather(*(desk.settle(one, 5) for one in asked))
+
+
 async def test_without_a_connection_the_writer_does_it_all(account: Account) -> None:
     desk = Desk()
     desk.admissions._writer.start()
