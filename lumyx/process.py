@@ -16,6 +16,7 @@ from gateway.http import Receive, Scope, Send, send_json
 from gateway.limits.minute import MinuteLimiter
 from gateway.pipeline import Gateway, Limits
 from gateway.pipeline.dispatch import Dispatcher
+from gateway.pipeline.leases import keep_holds
 from gateway.pipeline.settle import Settler
 from gateway.store import Store
 from gateway.upstreams import UpstreamClient
@@ -46,11 +47,14 @@ class Process:
             limits=Limits(
                 body_limit=settings.LUMYX_API_BODY_LIMIT,
                 body_deadline=settings.LUMYX_BODY_DEADLINE,
-                hold_margin=settings.LUMYX_HOLD_MARGIN,
+                lease=settings.LUMYX_HOLD_LEASE,
                 sandbox_is_open=settings.LUMYX_SANDBOX == "open",
             ),
         )
         self.client = client
+        self._keeping = asyncio.create_task(
+            keep_holds(self.gateway_app.gateway.running, store=store, lease=settings.LUMYX_HOLD_LEASE)
+        )
         # What the start has made stays for good: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -62,6 +66,7 @@ class Process:
             return
         if gateway.running:
             await asyncio.wait(gateway.running, timeout=settings.LUMYX_SETTLEMENT_WAIT)
+        self._keeping.cancel()
         await self.client.close()
         await gateway.minute.close()
         await gateway.store.close()

@@ -17,9 +17,8 @@ from proofs.client import Answer, Ending
 from proofs.crowd import wait_until_all_serve
 from proofs.load import Diet, Load
 from proofs.report import Report
-from proofs.site import BURST, QUICK, SLOW, STREAM, WHOLE, check_books, offer, site
+from proofs.site import BURST, QUICK, SLOW, STREAM, WHOLE, check_books, site
 from rig.accounting import count_connections
-from rig.catalog import model_entry, upstream_entry
 from rig.installation import Installation, Tenant
 from rig.processes import background_work
 from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
@@ -30,8 +29,8 @@ CLIENTS = 140
 IN_FLIGHT, FINISHED, SHORT_FINISHED = 50, 200, 60
 #: Seconds in which a round must get there, in which the site must finish something, and after which no hold may be open.
 ROUND_PATIENCE, LONGEST_GAP, STUCK_AFTER = 90.0, 10.0, 90.0
-#: A hold lives for its upstream's total timeout and this margin; with the sweeper's 30 s that must be less than STUCK_AFTER.
-TOTAL_TIMEOUT, HOLD_MARGIN = 20, 20
+#: What is asked for: whole answers that take up to two seconds, and streams of up to one.
+WHOLES, STREAMS = (WHOLE, QUICK, SLOW), (STREAM, STREAM, BURST)
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ class Kills:
 
 def kill(report: Report, short: bool) -> None:
     """Run the proof on an installation of its own."""
-    with site(settings={"HOLD_MARGIN_SECONDS": str(HOLD_MARGIN)}) as installation:
+    with site() as installation:
         kill_web_processes(installation, report, short=short)
         check_books(installation, report)
 
@@ -58,7 +57,7 @@ def kill_web_processes(installation: Installation, report: Report, *, short: boo
     The short version does not wait for time to pass: it ages the holds, and a web process that starts sweeps them.
     """
     tenant = installation.new_tenant(f"kill-{report.seed}", credits_usd="1000")
-    diet = _brief_models(installation)
+    diet = Diet(WHOLES, STREAMS)
     sweeping = contextlib.nullcontext() if short else background_work(installation.folder, installation.environment)
     with sweeping:
         load, kills = asyncio.run(_torment(installation, report, tenant, diet, short=short))
@@ -84,15 +83,6 @@ def kill_web_processes(installation: Installation, report: Report, *, short: boo
         closed_after_s=round(took),
         longest_gap_s=round(load.longest_gap, 1),
     )
-
-
-def _brief_models(installation: Installation) -> Diet:
-    """Offer the mock's models through an upstream whose time limits are short, so that holds of the dead are short-lived."""
-    wholes, streams = (WHOLE, QUICK, SLOW), (STREAM, STREAM, BURST)
-    entries = [upstream_entry(port=installation.upstream_port, name="brief", total_timeout=TOTAL_TIMEOUT)]
-    entries += [model_entry(f"brief/{name}", upstream="brief", answers_as=name) for name in {*wholes, *streams}]
-    offer(installation, "brief", entries)
-    return Diet([f"brief/{name}" for name in wholes], [f"brief/{name}" for name in streams])
 
 
 async def _torment(

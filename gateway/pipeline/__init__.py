@@ -35,7 +35,8 @@ class Limits:
 
     body_limit: int
     body_deadline: float
-    hold_margin: float
+    #: How long a hold lives without being extended (gateway.pipeline.leases).
+    lease: float
     sandbox_is_open: bool
 
 
@@ -48,7 +49,7 @@ class Gateway:
     dispatcher: Dispatcher
     limits: Limits
     #: Admitted exchanges that are not settled yet; shutdown waits for them.
-    running: set[asyncio.Task[None]] = field(default_factory=set)
+    running: dict[asyncio.Task[None], Exchange] = field(default_factory=dict)
 
 
 class Arrival(msgspec.Struct):
@@ -82,10 +83,10 @@ async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gatewa
     exchange.model = find_model(
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
     )
-    await admit(exchange, store=store, minute=gateway.minute, hold_margin=limits.hold_margin)
+    await admit(exchange, store=store, minute=gateway.minute, lease=limits.lease)
     task = asyncio.get_running_loop().create_task(_serve(exchange, gateway))
-    gateway.running.add(task)
-    task.add_done_callback(gateway.running.discard)
+    gateway.running[task] = exchange
+    task.add_done_callback(gateway.running.pop)
     await _watch(arrival.receive, exchange, task)
 
 

@@ -50,7 +50,7 @@ class Budget:
         )
 
 
-async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold_margin: float) -> None:
+async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, lease: float) -> None:
     """Admit a request or raise the ApiError that says why not.
 
     Sets ``held``, ``max_tokens`` (when lowered), and the rate-limit headers. Raises StoreUnavailableError.
@@ -72,7 +72,7 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, hold
         model=model.public_id,
         amount=amount,
         floor=amount if explicit else budget.amount(1),
-        ttl=max(route.upstream.total_timeout for route in exchange.routes) + hold_margin,
+        ttl=lease,
         quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
     )
     admitted = await store.admit(admission)

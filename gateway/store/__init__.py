@@ -8,7 +8,8 @@ are exact: the admission transaction reads the key's and the workspace's state i
 import asyncio
 import functools
 import logging
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
@@ -133,6 +134,10 @@ class Store:
         if not future.done():
             future.set_exception(StoreUnavailableError("the database does not answer"))
 
+    async def extend_holds(self, ids: Sequence[uuid.UUID], *, ttl: float) -> None:
+        """Let open holds live ``ttl`` seconds from now. Raises StoreUnavailableError."""
+        await asyncio.to_thread(_extend, ids, ttl)
+
     def take_back(self, admission: Admission, admitted: Admitted | None, error: ApiError) -> None:
         """Close the hold of a request that was admitted (None: or may have been) and is refused all the same, with ``error``."""
         if admitted is not None and admitted.refusal is not None:
@@ -217,6 +222,15 @@ def _run_read[T](function: Callable[[], T]) -> T:
 def _select_one() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
+
+
+def _extend(ids: Sequence[uuid.UUID], ttl: float) -> None:
+    try:
+        ledger.extend_holds(ids, ttl=ttl)
+    except DatabaseError as error:
+        raise StoreUnavailableError(str(error).strip()) from error
+    finally:
+        connection.close()
 
 
 def _sweep_once() -> None:

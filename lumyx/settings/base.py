@@ -168,8 +168,8 @@ LUMYX_ADMISSION_TIMEOUT = 4.0
 LUMYX_ADMISSION_QUEUE = 5_000
 LUMYX_SETTLEMENT_WAIT = 60.0
 LUMYX_SETTLEMENT_QUEUE = 20_000
-#: A hold outlives its upstream's total timeout by this much before the sweeper may close it.
-LUMYX_HOLD_MARGIN: float = 60.0
+#: A hold lives this long without being extended by its process; the sweeper closes it at its next run (30 s).
+LUMYX_HOLD_LEASE: float = 45.0
 #: "open": sandbox models are listed and every key may call them; "test_keys": unlisted, test keys only.
 LUMYX_SANDBOX = "test_keys"
 

@@ -22,11 +22,11 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://") if REDIS_URL
 LUMYX_SITE_URL = env.url("LUMYX_SITE_URL", schemes=("https", "http")).rstrip("/")
 LUMYX_DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 10, high=600)
 LUMYX_GRACE_SECONDS = env.integer("GRACE_SECONDS", 120, low=1, high=3600)
-# Below ten seconds a slow commit could find its hold closed, and its credit spent by another request.
 LUMYX_HEAD_DEADLINE = LUMYX_BODY_DEADLINE = LUMYX_READ_DEADLINE = float(
     env.integer("CLIENT_PATIENCE_SECONDS", 20, low=1, high=600)
 )
-LUMYX_HOLD_MARGIN = env.integer("HOLD_MARGIN_SECONDS", 60, low=10, high=3600)
+# Below twenty seconds a short outage would find holds closed, and their credit spent by other requests.
+LUMYX_HOLD_LEASE = env.integer("HOLD_LEASE_SECONDS", 45, low=20, high=3600)
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 
 LUMYX_EMAIL_VERIFICATION = env.flag("LUMYX_EMAIL_VERIFICATION", default=True)

@@ -73,7 +73,7 @@ class Minute:
 
 async def _admit(exchange: Exchange, ledger: Ledger, minute: Minute | None = None) -> Exchange:
     exchange.admission = None
-    await admit(exchange, store=cast(Store, ledger), minute=cast(MinuteLimiter, minute or Minute()), hold_margin=60.0)
+    await admit(exchange, store=cast(Store, ledger), minute=cast(MinuteLimiter, minute or Minute()), lease=45.0)
     return exchange
 
 

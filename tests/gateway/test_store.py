@@ -166,6 +166,15 @@ async def test_what_is_admitted_and_settled_is_in_the_books(store: Store, key: N
     assert event.charge == 400
 
 
+async def test_an_open_hold_can_be_given_more_time(store: Store, key: NewApiKey) -> None:
+    asked = admission(key)
+    await store.admit(asked)
+    (before,) = await in_thread(lambda: open_holds(key.row.workspace_id))
+    await store.extend_holds([asked.request_id], ttl=7200.0)
+    (after,) = await in_thread(lambda: open_holds(key.row.workspace_id))
+    assert (after.expires_at - before.expires_at).total_seconds() > 600
+
+
 async def test_many_at_once_are_written_in_few_transactions(
     store: Store, key: NewApiKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

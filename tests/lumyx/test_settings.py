@@ -53,9 +53,9 @@ def test_an_operator_sets_how_long_a_client_may_take(variables: dict[str, str], 
     assert load("lumyx.settings.prod", GOOD | variables, expression).stdout == f"({seconds}, {seconds}, {seconds})\n"
 
 
-@pytest.mark.parametrize(("variables", "seconds"), [({}, "60"), ({"HOLD_MARGIN_SECONDS": "15"}, "15")])
+@pytest.mark.parametrize(("variables", "seconds"), [({}, "45"), ({"HOLD_LEASE_SECONDS": "90"}, "90")])
 def test_an_operator_sets_how_long_a_hold_outlives_its_request(variables: dict[str, str], seconds: str) -> None:
-    assert load("lumyx.settings.prod", GOOD | variables, "s.LUMYX_HOLD_MARGIN").stdout == f"{seconds}\n"
+    assert load("lumyx.settings.prod", GOOD | variables, "s.LUMYX_HOLD_LEASE").stdout == f"{seconds}\n"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_operator_sets_how_long_a_hold_outlives_its_request(variables: dict[s
         ("TRUSTED_PROXY_COUNT", "many", "whole number"),
         ("DRAIN_SECONDS", "-1", "whole number"),
         ("GRACE_SECONDS", "0", "whole number"),
-        ("HOLD_MARGIN_SECONDS", "9", "from 10 to"),
+        ("HOLD_LEASE_SECONDS", "19", "from 20 to"),
         ("CLIENT_PATIENCE_SECONDS", "0", "from 1 to"),
         ("LUMYX_EMAIL_VERIFICATION", "perhaps", "say 1 or 0"),
     ],
