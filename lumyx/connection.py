@@ -73,7 +73,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
-        self._refuse(ApiError(400, "invalid_http", "The request is not valid HTTP/1.1."))
+        self._refuse(ApiError(400, "invalid_parameter", "The request is not valid HTTP/1.1."))
 
     def _unsupported_upgrade_warning(self) -> None:
         """Take the body of a request that asked for an upgrade; uvicorn calls this where it handles the parser's exception.

@@ -155,9 +155,15 @@ CREATE FUNCTION billing_settle_plain(ids uuid[], rated bigint[]) RETURNS bigint[
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    wallets constant bigint[] := ARRAY(SELECT DISTINCT wallet_id FROM billing_hold WHERE id = ANY (ids));
+    wallets bigint[];
+    known integer;
     charges bigint[];
 BEGIN
+    SELECT array_agg(DISTINCT wallet_id), count(*) INTO wallets, known FROM billing_hold WHERE id = ANY (ids);
+    IF known < cardinality(ids) THEN
+        -- Before any lock is taken: the long way will need more wallets than these, and all in their order.
+        RETURN NULL;
+    END IF;
     PERFORM FROM billing_wallet WHERE workspace_id = ANY (wallets) ORDER BY workspace_id FOR UPDATE;
     -- What must not be comes out as NULL: as a condition of the join it would offer the planner other ways than the key.
     charges := ARRAY(

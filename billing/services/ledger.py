@@ -90,10 +90,11 @@ def settle(settlements: Sequence[Settlement]) -> list[Settled]:
         return []
     if any(settlement.rated is not None and settlement.rated < 0 for settlement in settlements):
         raise ValueError("A rated amount cannot be below zero.")
-    return plain.SETTLE.run(settlements) or _settle_one_by_one(settlements)
+    return plain.SETTLE.run(settlements) or settle_one_by_one(settlements)
 
 
-def _settle_one_by_one(settlements: Sequence[Settlement]) -> list[Settled]:
+def settle_one_by_one(settlements: Sequence[Settlement]) -> list[Settled]:
+    """Settle as ``settle`` does, for a caller whom the usual case has declined already."""
     ids = [settlement.request_id for settlement in settlements]
     with rows.open_books() as cursor:
         known = rows.holds_of(cursor, ids)

@@ -113,6 +113,8 @@ class MinuteLimiter:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
         asked = Asked(future, limit, WINDOW - second, has_room=self._used.get(key, limit) * 2 < limit)
+        if key in self._used:
+            self._used[key] += 1  # until the answer says how many there are
         if clock.monotonic() < self._retry_at:
             future.set_result(self._take_locally(key, minute, limit))
         else:

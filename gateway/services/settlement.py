@@ -62,7 +62,7 @@ def settle_exchanges(items: Sequence[Ending]) -> list[Settled]:
 
 def _settle_one_by_one(items: Sequence[Ending]) -> list[Settled]:
     with transaction.atomic():
-        settled = ledger.settle([settlement for settlement, _ in items])
+        settled = ledger.settle_one_by_one([settlement for settlement, _ in items])
         record_usage(
             [
                 replace(record, charge=outcome.charge, absorbed=outcome.absorbed)

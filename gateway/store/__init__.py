@@ -123,6 +123,10 @@ class Store:
         timer = asyncio.get_running_loop().call_later(settings.LUMYX_ADMISSION_TIMEOUT, self._give_up, future)
         try:
             return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._release(admission, future.result())  # it came in the very turn in which the client left
+            raise
         finally:
             timer.cancel()
 
@@ -147,6 +151,8 @@ class Store:
 
     def _release(self, admission: Admission, result: Admitted | None) -> None:
         """Close the hold of a request that was given up: it was admitted (or may have been) after its client left."""
+        if result is None and self._settlements.is_crowded:
+            return  # probably never written, and its lease ends soon: what is surely to be written needs the room
         self.take_back(admission, result, unavailable())
 
     # --- changes ------------------------------------------------------------------------------------------------------

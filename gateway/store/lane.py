@@ -24,6 +24,8 @@ STALL = 1.5
 PACE = 0.003
 #: The size of a batch that counts as load.
 BUSY = 4
+#: Seconds that a stop waits for a connection that is just being made.
+KEEPER_PATIENCE = 4.0
 
 
 class Lane[In, Out]:
@@ -62,9 +64,10 @@ class Lane[In, Out]:
         if self._waiting or self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), grace)
+        self._hand_over()
         if self._keeper is not None:
             self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+            await asyncio.wait([self._keeper], timeout=KEEPER_PATIENCE)
         self._hand_over()
         await self._writer.stop(grace=max(0.1, deadline - clock.monotonic()))
 
@@ -86,7 +89,11 @@ class Lane[In, Out]:
             return
         batch = self._running = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
         statement = self._statement.for_size(len(batch))
-        parameters = statement.parameters([job.item for job in batch])
+        try:
+            parameters = statement.parameters([job.item for job in batch])
+        except Exception:
+            log.exception("%s: a batch of %d could not be made; it goes the long way", statement.name, len(batch))
+            parameters = None
         if parameters is None:
             self._running = []
             self._writer.take(batch)
@@ -105,14 +112,22 @@ class Lane[In, Out]:
             self._stall.cancel()
         if isinstance(outcome, Exception):
             log.warning("%s: %d items go the long way: %s", self._statement.name, len(batch), str(outcome).strip())
+            self._writer.take(batch, were_sent=True)
+        else:
+            self._deliver(batch, outcome)
+        self._go_on(len(batch))
+
+    def _deliver(self, batch: list[Job[In, Out]], rows: Rows) -> None:
+        try:
+            results = self._statement.answers([job.item for job in batch], rows)
+        except Exception:
+            log.exception("%s: an answer cannot be read; %d items go the long way", self._statement.name, len(batch))
+            self._writer.take(batch, were_sent=True)
+            return
+        if results is None:
             self._writer.take(batch)
         else:
-            results = self._statement.answers([job.item for job in batch], outcome)
-            if results is None:
-                self._writer.take(batch)
-            else:
-                self._writer.resolve(batch, results)
-        self._go_on(len(batch))
+            self._writer.resolve(batch, results)
 
     def _go_on(self, size: int) -> None:
         """Begin the next batch if something waits: at once, or under load when the pace allows it."""
@@ -134,3 +149,10 @@ class Lane[In, Out]:
         waiting: list[Any] = list(self._waiting)
         self._waiting.clear()
         self._writer.take(waiting)
+        if self._idle is not None and not self._running:
+            self._idle.set()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether much waits to be written, here or in the writer's thread."""
+        return self._writer.is_crowded or len(self._waiting) * 4 > self._writer.max_queue

@@ -39,6 +39,8 @@ class Link:
         self._raw: psycopg.Connection | None = None
         self._socket = -1
         self._done: Done | None = None
+        #: What came of the running statement, until the server says that it is ready for the next: then it is committed.
+        self._outcome: Rows | Exception | None = None
         self._lost = asyncio.Event()
 
     @property
@@ -83,9 +85,10 @@ class Link:
         raw = self._raw
         assert raw is not None  # noqa: S101  callers ask is_up
         assert self._done is None  # noqa: S101  one at a time
-        self._done = done
+        values = encode(parameters)
+        self._done, self._outcome = done, None
         try:
-            raw.pgconn.send_query_prepared(statement.name.encode(), encode(parameters))
+            raw.pgconn.send_query_prepared(statement.name.encode(), values)
             self._flush()
         except psycopg.Error as error:
             assert self._loop is not None  # noqa: S101  it was connected
@@ -125,7 +128,6 @@ class Link:
         raw = self._raw
         if raw is None:
             return
-        outcome: Rows | Exception | None = None
         try:
             pgconn = raw.pgconn
             pgconn.consume_input()
@@ -134,9 +136,9 @@ class Link:
                 if result is None:
                     break
                 try:
-                    outcome = rows_of(result)
+                    self._outcome = rows_of(result)
                 except psycopg.Error as error:
-                    outcome = error
+                    self._outcome = error
             else:
                 return
             if pgconn.status != ConnStatus.OK:
@@ -144,6 +146,7 @@ class Link:
         except psycopg.Error as error:
             self.drop(error)
             return
+        outcome, self._outcome = self._outcome, None
         if outcome is not None and self._done is not None:
             done, self._done = self._done, None
             done(outcome)
@@ -156,6 +159,10 @@ def _connect(statement: Prepared[Any, Any], flush: bool) -> psycopg.Connection:
         stack.callback(raw.close)
         # All look-ups are by key. A plan that is made while a table is nearly empty would read it whole, and stay.
         raw.execute("SET enable_seqscan = off")
+        raw.execute("SET datestyle = ISO")
+        # A statement that is given up here must not go on waiting there. Not every system can tell that a client has gone.
+        with contextlib.suppress(psycopg.Error):
+            raw.execute("SET client_connection_check_interval = 250")
         if not flush:
             raw.execute("SET synchronous_commit = off")
         for form in (statement, statement.single):

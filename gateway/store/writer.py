@@ -100,15 +100,30 @@ class BatchWriter[In, Out]:
         self.take([job])
         return job.future
 
-    def take(self, jobs: Iterable[Job[In, Out]]) -> None:
-        """Queue items whose futures are there already. Loop thread only."""
+    def take(self, jobs: Iterable[Job[In, Out]], *, were_sent: bool = False) -> None:
+        """Queue items whose futures are there already. Loop thread only.
+
+        ``were_sent``: nobody knows whether they were written, so those that find no room are abandoned too.
+        """
         for job in jobs:
             if self._jobs.qsize() >= self.max_queue:
-                self._reject([job], StoreUnavailableError(f"{self.name}: the queue is full"))
+                self._turn_away(job, "the queue is full", were_sent=were_sent)
             elif not self._keep_trying and self.is_stalled():
-                self._reject([job], StoreUnavailableError(f"{self.name}: the database does not answer"))
+                self._turn_away(job, "the database does not answer", were_sent=were_sent)
             else:
                 self._jobs.put(job)
+
+    def _turn_away(self, job: Job[In, Out], reason: str, *, were_sent: bool) -> None:
+        error = StoreUnavailableError(f"{self.name}: {reason}")
+        if were_sent:
+            self._reject([job], error)
+        elif not job.future.done():
+            job.future.set_exception(error)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more than a quarter of the queue is taken."""
+        return self._jobs.qsize() * 4 > self.max_queue
 
     def is_stalled(self) -> bool:
         """Tell whether the running flush has been away for longer than ``stall`` seconds."""

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from accounts.models import ApiKey
 from billing.selectors.ledger import balance_of, broken_invariants, entries_of, open_holds
 from billing.services import ledger
-from billing.types import Admission, Refusal, Settlement
+from billing.types import Admission, Refusal, Settled, Settlement
 from lumyx.lib import clock
 from tests.billing.builders import Account, admit_one, make_account, overdue, run_sql, settle_one
 
@@ -264,3 +264,23 @@ def test_a_connection_that_dies_in_the_middle_leaves_nothing() -> None:
     assert balance_of(account.id).held == 0
     assert open_holds() == []
     assert [answer.refusal for answer in ledger.admit(requests)] == [None, None]
+
+
+def test_holds_that_were_lost_are_placed_again_without_deadlocks() -> None:
+    first, second = make_account(), make_account()
+    for account in (first, second):
+        account.fund(10**9)
+    for _ in range(20):
+        batches = []
+        for known, lost in ((first, second), (second, first)):
+            kept, gone = known.request(10), lost.request(10)
+            admit_one(kept)
+            batches.append([Settlement(kept.request_id, 5, kept), Settlement(gone.request_id, 5, gone)])
+        settled = at_once(_settle_all, batches, hands=2)
+        assert [one.charge for batch in settled for one in batch] == [5] * 4
+    assert balance_of(first.id).posted == balance_of(second.id).posted == 10**9 - 20 * 10
+
+
+def _settle_all(batch: list[Settlement]) -> list[Settled]:
+    with transaction.atomic():
+        return ledger.settle(batch)

@@ -115,7 +115,7 @@ class TestPlainAndLong(TestCase):
             if plain is None:
                 assert plain_rows == outcome_of(lambda: None)[1]
                 continue
-            assert (plain, plain_rows) == outcome_of(lambda: ledger._settle_one_by_one(batch))
+            assert (plain, plain_rows) == outcome_of(lambda: ledger.settle_one_by_one(batch))
 
     def _fund(self, data: st.DataObject) -> None:
         for account in self.accounts:
@@ -160,7 +160,7 @@ def test_the_usual_case_takes_the_short_way(account: Account, monkeypatch: pytes
         raise AssertionError("the usual case went the long way")
 
     monkeypatch.setattr(ledger, "_admit_one_by_one", must_not)
-    monkeypatch.setattr(ledger, "_settle_one_by_one", must_not)
+    monkeypatch.setattr(ledger, "settle_one_by_one", must_not)
     asked = [account.request(100) for _ in range(size)]
     assert [answer.held for answer in ledger.admit(asked)] == [100] * size
     settled = ledger.settle([Settlement(one.request_id, 130) for one in asked])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 from django.db import DataError, OperationalError
 
-from gateway.store.writer import BatchWriter, StoreUnavailableError
+from gateway.store.writer import BatchWriter, Job, StoreUnavailableError
 
 
 class Flush:
@@ -160,3 +160,24 @@ async def test_stop_writes_what_is_queued(flush: Flush, make: Make) -> None:
     flush.gate.set()
     await writer.stop(grace=5)
     assert [future.result() for future in futures] == [0, 10, 20, 30, 40]
+
+
+async def test_what_was_never_queued_is_refused_and_not_abandoned(flush: Flush, make: Make) -> None:
+    given_up: list[int] = []
+    writer = make(max_queue=1, abandoned=lambda item, _: given_up.append(item))
+    flush.gate.clear()
+    futures = [writer.submit(number) for number in range(10)]
+    flush.gate.set()
+    outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    assert sum(isinstance(outcome, StoreUnavailableError) for outcome in outcomes) >= 7
+    assert given_up == []
+
+
+async def test_what_may_have_been_written_is_abandoned_where_there_is_no_room(flush: Flush, make: Make) -> None:
+    given_up: list[int] = []
+    writer = make(max_queue=0, abandoned=lambda item, _: given_up.append(item))
+    job = Job[int, int](7, asyncio.get_running_loop().create_future())
+    writer.take([job], were_sent=True)
+    with pytest.raises(StoreUnavailableError):
+        await job.future
+    assert given_up == [7]

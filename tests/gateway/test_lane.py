@@ -1,6 +1,7 @@
 """The lane on a real PostgreSQL: one round trip where it can be, the long way where it must be, and each item exactly once."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -144,6 +145,21 @@ def _cut_all_others() -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND query LIKE '%%_plain%%' AND pid <> pg_backend_pid()"
         )
+
+
+@pytest.mark.parametrize("part", ["parameters", "answers"])
+async def test_a_bug_in_the_short_way_costs_nobody_an_answer(desk: Desk, account: Account, part: str) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a bug")
+
+    statement = desk.admissions._statement
+    desk.admissions._statement = dataclasses.replace(statement, **{part: broken}, single=None)  # type: ignore[arg-type]
+    asked = [account.request(10) for _ in range(5)]
+    answers = await asyncio.gather(*map(desk.admit, asked))
+    assert [answer.held for answer in answers] == [10] * 5
+    assert sum(desk.long_way) == 5
+    assert (await in_thread(lambda: balance_of(account.id))).held == 50
+    assert (await desk.settle(asked[0], 5)).charge == 5
 
 
 async def test_what_waits_is_bounded_and_the_rest_is_refused(desk: Desk, account: Account) -> None:

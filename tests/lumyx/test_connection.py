@@ -145,7 +145,7 @@ def test_a_head_in_two_pieces_is_a_head(port: int) -> None:
 def test_what_is_no_http_is_refused_in_the_error_shape(port: int, request_: bytes) -> None:
     with connect(port) as line:
         line.sendall(request_)
-        assert refusal(read_to_end(line)) == (400, "invalid_http")
+        assert refusal(read_to_end(line)) == (400, "invalid_parameter")
 
 
 @pytest.mark.parametrize("size", [1000, 4_000_000], ids=["a little", "much"])
