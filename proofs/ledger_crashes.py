@@ -10,9 +10,6 @@ from unittest import mock
 import psycopg
 from django.db import OperationalError, connection, transaction
 
-from billing.services import ledger_rows
-from lumyx.lib import prepared
-
 #: The server is told to end the connection at most this many seconds after the operation began; most take one to four milliseconds.
 LATEST_END = 0.004
 
@@ -28,30 +25,20 @@ def rolled_back() -> Iterator[None]:
 def crash_at_a_statement(work: Callable[[], object], *, statement: int) -> bool:
     """Do ``work`` in a transaction that breaks when its n-th statement has run; return whether it came that far."""
     left = statement
+    execute = psycopg.Cursor.execute
 
-    def breaking(kind: type[psycopg.Cursor[Any]]) -> type[psycopg.Cursor[Any]]:
-        class Breaking(kind):  # type: ignore[misc, valid-type]
-            def execute(self, *arguments: Any, **options: Any) -> Any:
-                nonlocal left
-                done = super().execute(*arguments, **options)
-                left -= 1
-                if left <= 0:
-                    raise psycopg.OperationalError("the connection was lost, by the proof's hand")
-                return done
+    def breaking(self: psycopg.Cursor[Any], *arguments: Any, **options: Any) -> Any:
+        nonlocal left
+        done = execute(self, *arguments, **options)
+        left -= 1
+        if left == 0:
+            raise psycopg.OperationalError("the connection was lost, by the proof's hand")
+        return done
 
-        return Breaking
-
-    with (
-        mock.patch.object(prepared, "RawCursor", breaking(psycopg.RawCursor)),
-        mock.patch.object(ledger_rows, "Cursor", breaking(psycopg.Cursor)),
-    ):
-        try:
-            with transaction.atomic():
-                work()
-                transaction.set_rollback(True)
-        except OperationalError:
-            return True
-    return False
+    # All kinds of cursors inherit it, Django's too.
+    with mock.patch.object(psycopg.Cursor, "execute", breaking), contextlib.suppress(OperationalError), rolled_back():
+        work()
+    return left <= 0
 
 
 def end_by_the_server[T](work: Callable[[], T], *, executioner: psycopg.Connection, chance: random.Random) -> T | None:

@@ -7,6 +7,7 @@ import argparse
 import json
 import random
 import sys
+import time
 from collections import Counter
 
 import django
@@ -20,13 +21,17 @@ from accounts.services.apikeys import create_api_key  # noqa: E402
 from accounts.services.users import create_user  # noqa: E402
 from accounts.services.workspaces import create_workspace  # noqa: E402
 from billing.selectors.ledger import broken_invariants  # noqa: E402
+from lumyx.lib import clock  # noqa: E402
+from proofs.ledger_case import operations_in  # noqa: E402
 from proofs.ledger_model import Account, FaultError  # noqa: E402
 from proofs.ledger_steps import History  # noqa: E402
 
 WALLETS = 4
 #: Steps of a history: the issue of the books is decided by what follows what, so a history is long.
 STEPS = (30, 70)
-BOOKS = "billing_hold, billing_ledgerentry, billing_creditgrant, billing_wallet, billing_dailyquota"
+BOOKS = "billing_hold, billing_ledgerentry, billing_creditgrant, billing_wallet, billing_dailyquota, gateway_usageevent"
+#: A history must end on the day on which it began, because the model knows no days. In seconds.
+LONGEST_HISTORY = 30.0
 
 
 def make_accounts() -> list[Account]:
@@ -39,6 +44,13 @@ def make_accounts() -> list[Account]:
     return accounts
 
 
+def wait_for_a_whole_day() -> None:
+    """Sleep over midnight, UTC, if it is near."""
+    left = clock.until_midnight(clock.now()).total_seconds()
+    if left < LONGEST_HISTORY:
+        time.sleep(left + 0.1)
+
+
 def main() -> None:
     """Run histories."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -48,7 +60,8 @@ def main() -> None:
     chance = random.Random(options.seed)
     accounts, counts, histories, fault = make_accounts(), Counter[str](), 0, None
     executioner = psycopg.connect(**{**connection.get_connection_params(), "autocommit": True})
-    while sum(counts.values()) < options.operations and fault is None:
+    while operations_in(counts) < options.operations and fault is None:
+        wait_for_a_whole_day()
         history = History(accounts, chance=chance, executioner=executioner)
         try:
             history.run(chance.randint(*STEPS))
@@ -61,7 +74,7 @@ def main() -> None:
         if fault is None:
             executioner.execute(f"TRUNCATE {BOOKS}".encode())
         if histories % 50 == 0:
-            sys.stderr.write(f"{sum(counts.values())} operations\n")
+            sys.stderr.write(f"{operations_in(counts)} operations\n")
             sys.stderr.flush()
     sys.stdout.write(json.dumps({"counts": counts, "histories": histories, "fault": fault}) + "\n")
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from billing.selectors.ledger import balance_of, broken_invariants
 from billing.services import ledger
 from billing.types import Admission, Settlement
-from proofs.ledger_model import ModelGrant, ModelWallet
+from proofs.ledger_model import ModelAnswer, ModelGrant, ModelWallet
 from tests.billing.builders import Account, make_account, overdue, run_sql
 
 amounts = st.integers(1, 60)
@@ -47,11 +47,9 @@ class LedgerMachine(RuleBasedStateMachine):
         expires = kind != "paid" and hours > 0
         self.accounts[who].fund(amount, kind=kind, expires_in=hours * 3600 if expires else None, source=source)
         wallet = self.models[who]
-        repaid = min(wallet.debt, amount)
-        wallet.debt -= repaid
         # Grants of one hour were made at different moments, so the later one of the same hour is also later in order.
         rank = (30 if kind == "paid" else 10, hours if expires else 9, self.sources)
-        wallet.grants.append(ModelGrant(source, kind, amount, amount - repaid, rank))
+        wallet.grant(ModelGrant(source, kind, amount, amount, rank))
 
     @rule(data=st.data())
     def grant_again(self, data: st.DataObject) -> None:
@@ -82,15 +80,12 @@ class LedgerMachine(RuleBasedStateMachine):
         answers = ledger.admit([request for _who, request in batch])
         for wallet in {who: self.models[who] for who, _request in batch}.values():
             wallet.sweep()
-        refused: dict[uuid.UUID, str] = {}
+        told: dict[uuid.UUID, ModelAnswer] = {}
         for (who, request), answer in zip(batch, answers, strict=True):
-            if request.request_id in refused:  # repeated within the batch: the same answer
-                assert answer.refusal == refused[request.request_id]
-                continue
-            refusal, held = self.models[who].admit(request)
-            assert (answer.refusal, answer.held) == (refusal, held)
-            if refusal:
-                refused[request.request_id] = refusal
+            if request.request_id not in told:  # repeated within the batch: the same answer
+                told[request.request_id] = self.models[who].admit(request)
+            seen = (answer.refusal, answer.held, answer.available, answer.quota_remaining)
+            assert seen == told[request.request_id]
 
     @rule(data=st.data(), crash=st.booleans())
     def settle(self, data: st.DataObject, crash: bool) -> None:
@@ -110,12 +105,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def expire_holds(self, data: st.DataObject) -> None:
-        running = [hold for model in self.models for hold in model.holds.values() if hold.state == "open"]
-        late = data.draw(st.lists(st.sampled_from(running), unique_by=id)) if running else []
-        overdue(*[hold.request for hold in late])
-        assert {hold.request_id for hold in ledger.expire_holds()} == {hold.request.request_id for hold in late}
-        for hold in late:
-            hold.state = "expired"
+        running = [(model, hold) for model in self.models for hold in model.holds.values() if hold.state == "open"]
+        late = data.draw(st.lists(st.sampled_from(running), unique_by=lambda pair: id(pair[1]))) if running else []
+        overdue(*[hold.request for _model, hold in late])
+        assert {hold.request_id for hold in ledger.expire_holds()} == {hold.request.request_id for _model, hold in late}
+        for model, hold in late:
+            model.expire(hold)
 
     @rule(data=st.data(), sweep=st.booleans())
     def let_a_grant_expire(self, data: st.DataObject, sweep: bool) -> None:
@@ -149,10 +144,7 @@ class LedgerMachine(RuleBasedStateMachine):
         outcome = ledger.clawback(
             workspace_id=account.id, grant_source=grant.source, source=source, amount=amount, freeze=freeze
         )
-        taken = min(grant.remaining, amount)
-        assert (outcome.from_grant, outcome.to_overdraft) == (taken, amount - taken)
-        grant.remaining -= taken
-        wallet.debt += amount - taken
+        assert (outcome.from_grant, outcome.to_overdraft) == wallet.claw_back(grant, amount)
         wallet.frozen = wallet.frozen or freeze
 
     @rule(data=st.data())
