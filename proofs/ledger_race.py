@@ -43,8 +43,8 @@ LEAST = {
     "refuse": 1,
     "settle": 10,
     "settle_twice": 1,
-    "grant_twice": 0.2,
-    "clawback": 0.2,
+    "grant_twice": 0.1,
+    "clawback": 0.1,
 }
 #: And what must have happened in a long race, by the books.
 KINDS = {
@@ -172,7 +172,7 @@ class Race:
         self.report.require(deadlocks == 0, f"{deadlocks} deadlocks")
         figures = {"deeds": deeds, "looks": self.looks, "killed": self.killed, "cut": self.cut, **diaries.counts}
         figures |= {kind: self._count(statement) for kind, statement in KINDS.items()}
-        least = {what: max(1, int(often * self.seconds)) for what, often in LEAST.items()}
+        least = {what: int(often * self.seconds) for what, often in LEAST.items()}
         if self.seconds >= SECONDS:
             least |= dict.fromkeys(KINDS, 10)
         for what, times in least.items():
