@@ -35,8 +35,6 @@ from proofs.ledger_requests import HOLD, admit, draw_batch, draw_settlements, ex
 UNITS = (1, 1, 997, 10**9 + 7)
 #: What a wallet begins with, in units: little, so that what has expired is missed, or much.
 STARTS = (150, 400, 1_200)
-#: The most statements of an operation, but for admissions that make wallets and quotas.
-STATEMENTS = 8
 
 
 class History:
@@ -87,7 +85,7 @@ def crash(case: Case) -> None:
             work()
         case.counts["rolled_back"] += 1
     else:
-        case.counts["cut"] += crash_at_a_statement(work, statement=case.chance.randint(1, STATEMENTS))
+        case.counts["cut"] += crash_at_a_statement(work, chance=case.chance)
     case.counts["crash"] += 1
     case.compare()
 
