@@ -1,18 +1,18 @@
 """The usual cases of admit and settle as one statement each: one round trip, one commit, no decision left to make.
 
-Each is there twice, for one request (scalars, half the cost) and for a batch (arrays). They do all that is asked of them or nothing
-at all (no row comes back, only locks were taken): then
-billing.services.ledger decides case by case. What they decide is the part on which both agree: everything fits, everything is new,
-one grant pays for all. Each statement of a VOLATILE function has a snapshot of its own, so what follows the lock reads what was
-committed before it was had. All look-ups are by key, however small a table was when a connection planned them for its life: hence
-the settings of the functions.
+Each is there twice, for one request (scalars, half the cost) and for a batch (arrays). They do all that is asked of them or
+nothing at all (no row comes back, only locks were taken): then billing.services.ledger decides case by case. What they decide is
+the part on which both agree: everything fits, everything is new, one grant pays for all. Each statement of a VOLATILE function
+has a snapshot of its own, so what follows the lock reads what was committed before it was had. All look-ups are by key, however
+small a table was when a connection planned them for its life: hence the settings of the functions.
 """
 
 from django.db import migrations
 
 # Arrays are aligned, one element a request; quota_limits 0 is unlimited. A claim of a daily quota is always flushed to the disk;
-# of a hold alone the caller's synchronous_commit decides (billing.services.ledger.settle can place a lost one again). Returns one row for each wallet (what was available) and
-# one for each quota subject (what was used) before the batch, with the time of the decision.
+# of a hold alone the caller's synchronous_commit decides (billing.services.ledger.settle can place a lost one again). Returns one
+# row for each wallet (what was available) and one for each quota subject (what was used) before the batch, with the time of the
+# decision.
 ADMIT = """
 CREATE FUNCTION billing_admit_plain(
     ids uuid[], wallet_ids bigint[], api_key_ids bigint[], models text[], amounts bigint[], ttls float8[],
@@ -98,21 +98,22 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     caller record;
+    expiry timestamptz;
     claimed integer;
     today date;
 BEGIN
     UPDATE billing_wallet SET held = held + wanted
-        WHERE workspace_id = wallet AND (next_expiry IS NULL OR next_expiry > clock_timestamp())
-          AND (wanted = 0 OR NOT frozen AND wanted <= posted - held)
-        RETURNING workspace_id, posted - held + wanted INTO wallet_id, before;
+        WHERE workspace_id = wallet AND (wanted = 0 OR NOT frozen AND wanted <= posted - held)
+        RETURNING workspace_id, posted - held + wanted, next_expiry INTO wallet_id, before, expiry;
     IF NOT FOUND THEN
         RETURN;
     END IF;
     decided_at := clock_timestamp();
     SELECT k.workspace_id, k.revoked_at, k.expires_at, a.suspended_at INTO caller
         FROM accounts_apikey k JOIN accounts_workspace a ON a.id = k.workspace_id WHERE k.id = key;
-    IF caller.workspace_id IS DISTINCT FROM wallet OR caller.revoked_at IS NOT NULL OR caller.expires_at <= decided_at
-       OR caller.suspended_at IS NOT NULL THEN
+    -- All by the time at which the lock was had: credit may expire while it is waited for.
+    IF expiry <= decided_at OR caller.workspace_id IS DISTINCT FROM wallet OR caller.revoked_at IS NOT NULL
+       OR caller.expires_at <= decided_at OR caller.suspended_at IS NOT NULL THEN
         UPDATE billing_wallet SET held = held - wanted WHERE workspace_id = wallet;
         RETURN;
     END IF;
@@ -167,13 +168,13 @@ BEGIN
     PERFORM FROM billing_wallet WHERE workspace_id = ANY (wallets) ORDER BY workspace_id FOR UPDATE;
     -- What must not be comes out as NULL: as a condition of the join it would offer the planner other ways than the key.
     charges := ARRAY(
-        SELECT CASE WHEN h.state = 'open' AND h.wallet_id = ANY (wallets) AND (r.rated IS NOT NULL OR h.quota_subject IS NULL)
+        SELECT CASE WHEN h.state = 'open' AND (r.rated IS NOT NULL OR h.quota_subject IS NULL)
                     THEN least(coalesce(r.rated, 0), h.amount) END
         FROM unnest(ids, rated) WITH ORDINALITY AS r (id, rated, position)
         JOIN billing_hold h ON h.id = r.id
         ORDER BY r.position
     );
-    IF cardinality(charges) <> cardinality(ids) OR array_position(charges, NULL) IS NOT NULL THEN
+    IF array_position(charges, NULL) IS NOT NULL THEN
         RETURN NULL;
     END IF;
     WITH closing AS MATERIALIZED (

@@ -38,8 +38,6 @@ for i, key in ipairs(KEYS) do
 end
 return out
 """
-
-
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -106,7 +104,7 @@ class MinuteLimiter:
         """Count one request of ``subject`` against ``limit`` (at least 1) requests a minute."""
         return await self.ask(subject, limit=limit).answer()
 
-    def ask(self, subject: str, *, limit: int) -> "Asked":
+    def ask(self, subject: str, *, limit: int) -> Asked:
         """Count one request as ``take`` does; its answer may be waited for later."""
         minute, second = divmod(int(clock.now().timestamp()), WINDOW)
         key = f"lumyx:rpm:{subject}:{minute}"

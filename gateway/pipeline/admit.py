@@ -90,7 +90,6 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
         refusal.headers.extend(exchange.headers)  # the limit is told on 200 and 429 alike
         raise refusal
     exchange.admission = admission if admitted.held == amount else replace(admission, amount=admitted.held)
-    exchange.held = admitted.held
     _lower_ceiling(exchange, budget)
 
 

@@ -29,8 +29,7 @@ class Exchange(msgspec.Struct):
     #: Those of the model's routes that can take this request.
     routes: tuple[RouteInfo, ...] = ()
     headers: list[Header] = msgspec.field(default_factory=list)
-    #: nano-USD set aside, and the ceiling of output tokens that it pays for, when that had to be lowered.
-    held: int = 0
+    #: The ceiling of output tokens that the hold pays for, when it had to be lowered.
     max_tokens: int | None = None
     #: What was let in, with the hold that it got.
     admission: Admission | None = None
@@ -51,6 +50,11 @@ class Exchange(msgspec.Struct):
     charge: int = 0
     error: ApiError | None = None
     status: int = 200
+
+    @property
+    def held(self) -> int:
+        """nano-USD set aside; 0 before admission."""
+        return 0 if self.admission is None else self.admission.amount
 
     @property
     def request_id(self) -> str:

@@ -57,7 +57,7 @@ class Store:
         settle: BatchWriter[Ending, Settled] = BatchWriter(
             "store-settle", settle_exchanges, max_queue=settings.LUMYX_SETTLEMENT_QUEUE, keep_trying=True
         )
-        # A hold that a crash of PostgreSQL loses is placed again by its settlement (docs/decisions/0006).
+        # A hold that a crash of PostgreSQL loses is placed again by its settlement (docs/decisions/0007).
         self._admissions = Lane(ledger.ADMIT, admit, flush=False)
         self._settlements = Lane(SETTLE, settle)
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from typing import Any
 
 from gateway.store.link import Link
 from gateway.store.writer import BatchWriter, Job
@@ -68,7 +67,6 @@ class Lane[In, Out]:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper], timeout=KEEPER_PATIENCE)
-        self._hand_over()
         await self._writer.stop(grace=max(0.1, deadline - clock.monotonic()))
 
     def submit(self, item: In) -> asyncio.Future[Out]:
@@ -146,7 +144,7 @@ class Lane[In, Out]:
 
     def _hand_over(self) -> None:
         """Let the writer have all that waits."""
-        waiting: list[Any] = list(self._waiting)
+        waiting = list(self._waiting)
         self._waiting.clear()
         self._writer.take(waiting)
         if self._idle is not None and not self._running:

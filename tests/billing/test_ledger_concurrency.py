@@ -284,3 +284,28 @@ def test_holds_that_were_lost_are_placed_again_without_deadlocks() -> None:
 def _settle_all(batch: list[Settlement]) -> list[Settled]:
     with transaction.atomic():
         return ledger.settle(batch)
+
+
+def test_credit_that_expires_while_the_lock_is_waited_for_admits_nothing() -> None:
+    account = make_account()
+    account.fund(100, kind="promo", expires_in=0.4)
+    locked, tried = threading.Event(), threading.Event()
+
+    def hold_the_lock() -> None:
+        try:
+            with transaction.atomic():
+                run_sql("SELECT 1 FROM billing_wallet WHERE workspace_id = %s FOR UPDATE", account.id)
+                locked.set()
+                tried.wait(5)
+                run_sql("SELECT pg_sleep(0.6)")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold_the_lock)
+        locked.wait(5)
+        tried.set()
+        answer = admit_one(account.request(10))
+        holding.result()
+    assert answer.refusal is Refusal.INSUFFICIENT_CREDITS
+    assert balance_of(account.id).held == 0

@@ -7,11 +7,11 @@ import pytest
 from proofs.drain import DRAIN, GRACE, end_with_streams
 from proofs.fuzz import throw_everything
 from proofs.outages import take_services_away
-from proofs.report import Report
-from proofs.site import check_books, site
+from proofs.site import site
 from proofs.slow_clients import SHORT_PATIENCE, try_patience
 from proofs.soak import run_for_long
 from rig.installation import Installation
+from tests.proofs.shorts import assert_books_are_right, assert_proved
 
 #: Name, the proof, and figures that say that it did something.
 SHORT = [
@@ -29,19 +29,11 @@ def installation() -> Iterator[Installation]:
     settings = {"DRAIN_SECONDS": DRAIN, "GRACE_SECONDS": GRACE, "CLIENT_PATIENCE_SECONDS": SHORT_PATIENCE}
     with site(settings=settings) as made:
         yield made
-        report = Report("books", 7)
-        check_books(made, report)
-        assert report.wrong == []
+        assert_books_are_right(made)
 
 
 @pytest.mark.parametrize(("name", "proof", "least"), SHORT, ids=[name for name, _, _ in SHORT])
 def test_the_short_version_is_proved(
     installation: Installation, name: str, proof: Callable[..., None], least: dict[str, int]
 ) -> None:
-    report = Report(name, seed=7)
-    proof(installation, report, short=True)
-    assert report.wrong == []
-    for figure, bound in least.items():
-        found = report.figures[figure]
-        assert isinstance(found, int)
-        assert found >= bound, figure
+    assert_proved(installation, name, proof, least)

@@ -9,10 +9,10 @@ from proofs.cancelled import cancel_many
 from proofs.disconnects import leave_at_random
 from proofs.kill import kill_web_processes
 from proofs.quota_race import race_for_quota
-from proofs.report import Report
-from proofs.site import check_books, site
+from proofs.site import site
 from proofs.top_up_race import race_for_top_ups
 from rig.installation import Installation
+from tests.proofs.shorts import assert_books_are_right, assert_proved
 
 #: Name, the proof, and figures that say that it did something.
 SHORT = [
@@ -30,19 +30,11 @@ def installation() -> Iterator[Installation]:
     """Two web processes and all that they need; after everything, the books are in order."""
     with site() as made:
         yield made
-        report = Report("books", 7)
-        check_books(made, report)
-        assert report.wrong == []
+        assert_books_are_right(made)
 
 
 @pytest.mark.parametrize(("name", "proof", "least"), SHORT, ids=[name for name, _, _ in SHORT])
 def test_the_short_version_is_proved(
     installation: Installation, name: str, proof: Callable[..., None], least: dict[str, int]
 ) -> None:
-    report = Report(name, seed=7)
-    proof(installation, report, short=True)
-    assert report.wrong == []
-    for figure, bound in least.items():
-        found = report.figures[figure]
-        assert isinstance(found, int)
-        assert found >= bound, figure
+    assert_proved(installation, name, proof, least)
