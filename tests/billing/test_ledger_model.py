@@ -2,8 +2,6 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from billing.selectors.ledger import balance_of, broken_invariants
 from billing.services import ledger
 from billing.types import Admission, Settlement
+from proofs.ledger_crashes import rolled_back
 from proofs.ledger_model import ModelAnswer, ModelGrant, ModelWallet
 from tests.billing.builders import Account, make_account, overdue, run_sql
 
@@ -73,7 +72,7 @@ class LedgerMachine(RuleBasedStateMachine):
             else:
                 batch.append((who, account.request(amount, floor=amount // 3 if choice == "flexible" else None)))
         if crash:
-            with crashing():
+            with rolled_back():
                 ledger.admit([request for _who, request in batch])
             return
         self.requests += [pair for pair in batch if pair not in self.requests]
@@ -96,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
         endings = [data.draw(st.none() | st.integers(0, 80)) for _ in batch]
         settlements = [Settlement(id_, rated) for (_who, id_), rated in zip(batch, endings, strict=True)]
         if crash:
-            with crashing():
+            with rolled_back():
                 ledger.settle(settlements)
             return
         answers = ledger.settle(settlements)
@@ -183,14 +182,6 @@ class LedgerMachine(RuleBasedStateMachine):
             balance = balance_of(account.id)
             live = sum(grant.remaining for grant in model.grants if not grant.expired) - model.debt
             assert max(0, balance.available) == max(0, live - model.held)
-
-
-@contextmanager
-def crashing() -> Iterator[None]:
-    """Undo what is done inside, as a crash before the commit would."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 class Isolated(LedgerMachine):
