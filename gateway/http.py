@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, MutableMapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.errors import ApiError, Header
 
@@ -21,6 +21,36 @@ SSE: tuple[Header, ...] = (
 DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024 * 1024, 5.0
 #: A comment line: every SSE client skips it, every proxy sees life.
 KEEP_ALIVE = b": keep-alive\n\n"
+
+
+#: The name of the extension under which a server may offer a Line.
+LINE = "lumyx.line"
+
+
+class Line(Protocol):
+    """The client's connection itself, for the body of a response whose head went through ASGI.
+
+    A server offers it in the scope, as the extension ``LINE``. Writing to it costs a fifth of what a message costs.
+    """
+
+    @property
+    def is_free(self) -> bool:
+        """Whether what is sent now would be taken at once: the client is there, and reads."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body."""
+        ...
+
+
+def run_now(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that has nothing to wait for. Raises RuntimeError if it waits."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("it waits, though the line is free")
 
 
 class _Rest[T]:

@@ -13,10 +13,33 @@ import socket
 import sys
 from typing import ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import ApiError
+from gateway.http import LINE
 from lumyx.lib.ids import uuid7
+
+
+class CycleLine:
+    """A gateway.http.Line: pieces of a body, framed as uvicorn's cycle frames them, without its messages."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the client is there and reads."""
+        cycle = self._cycle
+        return not (cycle.flow.write_paused or cycle.disconnected or cycle.transport.is_closing())
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a body whose head has been sent, with no length. Raises RuntimeError for any other."""
+        cycle = self._cycle
+        if not cycle.chunked_encoding or cycle.response_complete:
+            raise RuntimeError("the response is not one of pieces, or is over")
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -65,6 +88,8 @@ class PatientProtocol(HttpToolsProtocol):
         """Note that the head is whole."""
         self._expects_head = self._is_in_head = False
         super().on_headers_complete()
+        # An extension may be any object: ASGI's types know of dictionaries only.
+        self.scope["extensions"] = {LINE: CycleLine(self.cycle)}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
         """Note that another head may follow."""

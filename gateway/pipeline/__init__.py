@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.http import Receive, Send, read_body
+from gateway.http import Line, Receive, Send, read_body
 from gateway.limits.minute import MinuteLimiter
 from gateway.pipeline.admit import admit
 from gateway.pipeline.authenticate import authenticate
@@ -58,6 +58,7 @@ class Arrival(msgspec.Struct):
     headers: Iterable[tuple[bytes, bytes]]
     receive: Receive
     send: Send
+    line: Line | None = None
     id: uuid.UUID = msgspec.field(default_factory=uuid7)
     #: The body has come in to its end, or there is none.
     is_read: bool = False
@@ -79,6 +80,7 @@ async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gatewa
         started=started,
         principal=principal,
         request=parse(body),
+        line=arrival.line,
     )
     exchange.model = find_model(
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open

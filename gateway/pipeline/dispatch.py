@@ -6,7 +6,7 @@ Another upstream is tried only before the first content, at most ``MAX_ATTEMPTS`
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from billing.rating import TokenUsage
@@ -15,6 +15,7 @@ from gateway.http import send_error, send_json
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.failures import error_for
 from gateway.pipeline.settle import Settler
+from gateway.pipeline.streaming import StreamRelay
 from gateway.pipeline.writer import StreamWriter
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_chat import ChunkRelay, estimated_input, relay_whole, stream_error
@@ -101,32 +102,13 @@ class Dispatcher:
         writer = StreamWriter(exchange, keepalive=self._keepalive)
         writer.start()
         relay: ChunkRelay | None = None
-        # Reasoning that is not shown is billed to us all the same; only the report at the stream's end tells how much it was.
-        thinks_unseen = "reasoning" in exchange.served_model().tags
 
         async def attempt(call: UpstreamCall) -> None:
             nonlocal relay
             writer.forget()
-            relay = ChunkRelay(
-                exchange.response_id,
-                exchange.served_model().public_id,
-                exchange.request.include_usage,
-                estimated_input=estimated_input(exchange.request),
-            )
-            await call.start()
-            async for batch in _whole_batches(call, relay):
-                try:
-                    _relay_batch(batch, relay, writer)
-                finally:
-                    # Also when the batch ended in an error: what came before it has come out.
-                    if relay.started and not exchange.produced:
-                        exchange.produced = True
-                        exchange.first_token = clock.monotonic()
-                    # From the finish on, everything waits for the settlement: a client may take it for the end.
-                    if relay.started and not relay.finished:
-                        await writer.flush()
-                if exchange.client_gone and call.stops_billing_on_cancel and not thinks_unseen:
-                    return
+            stream = StreamRelay(exchange, call, writer)
+            relay = stream.relay
+            await stream.run()
 
         try:
             await self._try_routes(exchange, routes, attempt)
@@ -207,25 +189,3 @@ class Dispatcher:
             )
             return failure
         return None
-
-
-def _relay_batch(batch: list[bytes], relay: ChunkRelay, writer: StreamWriter) -> None:
-    """Keep what the client shall get of a batch. Usage that had to be put right is told as it is billed."""
-    for payload in batch:
-        flags = relay.flags
-        out = relay.feed(payload)
-        if out is None:
-            continue
-        if relay.flags != flags and relay.told_usage and relay.usage is not None:
-            out = tell_usage(out, relay.usage)
-        writer.hold(b"data: " + out + b"\n\n")
-
-
-async def _whole_batches(call: UpstreamCall, relay: ChunkRelay) -> AsyncIterator[list[bytes]]:
-    """Yield the batches of a stream. One that broke off after every choice had finished is whole: only [DONE] is missing."""
-    try:
-        async for batch in call.batches():
-            yield batch
-    except UpstreamFailure as failure:
-        if failure.kind is not FailureKind.CUT or not relay.finished:
-            raise

@@ -8,7 +8,7 @@ import msgspec
 from billing.rating import TokenUsage
 from billing.types import Admission
 from gateway.errors import ApiError, Header
-from gateway.http import Send
+from gateway.http import Line, Send
 from gateway.protocols.openai_chat import ChatRequest
 from gateway.types import ModelInfo, Principal, RouteInfo
 
@@ -23,6 +23,8 @@ class Exchange(msgspec.Struct):
     started: float
     principal: Principal
     request: ChatRequest
+    #: The client's connection itself, where the server offers it.
+    line: Line | None = None
 
     # admit
     model: ModelInfo | None = None

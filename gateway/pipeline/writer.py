@@ -5,8 +5,9 @@ is still read to its end for the bill, by whoever feeds this writer.
 """
 
 import asyncio
+from typing import Any
 
-from gateway.http import KEEP_ALIVE, SSE, id_headers, within
+from gateway.http import KEEP_ALIVE, SSE, id_headers, run_now, within
 from gateway.pipeline.exchange import Exchange
 from lumyx.lib import clock
 
@@ -48,6 +49,26 @@ class StreamWriter:
         """Drop what was kept back: another upstream starts the answer anew."""
         self._waiting.clear()
 
+    def push(self) -> bool:
+        """Send what was kept back, at once; False where only ``flush`` can: the line to the client is not free.
+
+        For callbacks of the network, where nothing can be waited for.
+        """
+        exchange, waiting = self._exchange, self._waiting
+        line = exchange.line
+        if not waiting or exchange.client_gone:
+            waiting.clear()
+            return True
+        if line is None or not line.is_free:
+            return False
+        if not exchange.head_sent:
+            exchange.head_sent = True
+            run_now(exchange.send(self._head()))
+        line.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+        waiting.clear()
+        self._last_write = clock.monotonic()
+        return True
+
     async def flush(self, *, end: bool = False) -> None:
         """Send what was kept back; with ``end`` the response is over."""
         data = b"".join(self._waiting)
@@ -63,12 +84,14 @@ class StreamWriter:
         try:
             if not exchange.head_sent:
                 exchange.head_sent = True
-                head = [*SSE, *id_headers(exchange.request_id), *exchange.headers]
-                start = {"type": "http.response.start", "status": 200, "headers": head}
-                await within(SLOWEST_READ, exchange.send(start))
+                await within(SLOWEST_READ, exchange.send(self._head()))
             await within(SLOWEST_READ, exchange.send({"type": "http.response.body", "body": data, "more_body": more}))
         except (TimeoutError, OSError):
             exchange.client_gone = True
+
+    def _head(self) -> dict[str, Any]:
+        headers = [*SSE, *id_headers(self._exchange.request_id), *self._exchange.headers]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
 
     def _on_timer(self) -> None:
         idle = clock.monotonic() - self._last_write

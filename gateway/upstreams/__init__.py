@@ -1,6 +1,5 @@
 """Talking to providers: one call of one route, whatever protocol its upstream speaks."""
 
-from collections.abc import AsyncIterator
 from typing import Protocol
 
 from gateway.protocols.openai_chat import ChatRequest
@@ -9,8 +8,9 @@ from gateway.upstreams.client import UpstreamClient
 from gateway.upstreams.failures import FailureKind, UpstreamFailure
 from gateway.upstreams.openai_chat import OpenAIChatCall
 from gateway.upstreams.sandbox import SandboxCall
+from gateway.upstreams.taker import Taker
 
-__all__ = ["FailureKind", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "open_upstream"]
+__all__ = ["FailureKind", "Taker", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "open_upstream"]
 
 
 class UpstreamCall(Protocol):
@@ -25,8 +25,8 @@ class UpstreamCall(Protocol):
         """Send the request and return when the answer's status and headers are known."""
         ...
 
-    def batches(self) -> AsyncIterator[list[bytes]]:
-        """Yield the data payloads of a stream, those of one network read at a time, up to its proper end."""
+    async def pour(self, taker: Taker) -> None:
+        """Give ``taker`` the data payloads of a stream, up to its proper end or until the taker has enough."""
         ...
 
     async def read(self) -> bytes:

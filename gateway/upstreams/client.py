@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.types import UpstreamInfo
 from gateway.upstreams.addresses import ForbiddenAddressError, check_base_url, host_is_private
-from gateway.upstreams.http1 import Answer, Connection
+from gateway.upstreams.answer import Answer
+from gateway.upstreams.http1 import Connection
 
 log = logging.getLogger(__name__)
 

@@ -11,99 +11,10 @@ from typing import Any, cast
 import httptools
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
+from gateway.upstreams.answer import Answer
 
 #: Status line and headers of an answer, in bytes as they came.
 MAX_HEAD = 128 * 1024
-#: Bytes of an answer that wait to be read before the socket is no longer read.
-HIGH_WATER = 512 * 1024
-
-
-class Answer:
-    """An answer on its way in: status and headers first, then the body as it comes."""
-
-    __slots__ = ("_chunks", "_connection", "_failure", "_held", "_waiter", "complete", "headers", "status")
-
-    def __init__(self, connection: "Connection") -> None:
-        self.status = 0
-        #: Names in lower case; repeated ones joined by a comma.
-        self.headers: dict[str, str] = {}
-        #: The whole body has come in (it may still wait to be read).
-        self.complete = False
-        self._connection: Connection | None = connection
-        self._chunks: list[bytes] = []
-        self._held = 0
-        self._failure: UpstreamFailure | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def content_type(self) -> str:
-        """The media type, in lower case and without parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    async def head(self) -> None:
-        """Wait for status and headers. Raises UpstreamFailure."""
-        while not self.status:
-            if self._failure is not None:
-                raise self._failure
-            await self._wait()
-
-    async def readany(self) -> bytes:
-        """Return what has come of the body, waiting for some; empty at its end. Raises UpstreamFailure.
-
-        What came before a failure is given out before the failure is raised.
-        """
-        while not self._chunks:
-            if self.complete:
-                return b""
-            if self._failure is not None:
-                raise self._failure
-            await self._wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._held = 0
-        if self._connection is not None:
-            self._connection.resume()
-        return data
-
-    def close(self) -> None:
-        """Drop the connection unless the answer is complete. May be called twice."""
-        connection, self._connection = self._connection, None
-        if connection is not None and not self.complete:
-            connection.fail(UpstreamFailure(FailureKind.CUT, "closed by us"))
-
-    def finish_within(self, seconds: float) -> None:
-        """Let the rest of the body go unread; keep the connection if it ends in time."""
-        if not self.complete and self._connection is not None:
-            self._connection.drain(seconds)
-
-    def add(self, data: bytes) -> bool:
-        """Take a piece of the body in; return whether too much waits to be read."""
-        self._chunks.append(data)
-        self._held += len(data)
-        self.wake()
-        return self._held > HIGH_WATER
-
-    def fail(self, failure: UpstreamFailure) -> None:
-        """End the answer with a failure."""
-        self._failure = failure
-        self._connection = None
-        self.wake()
-
-    def end(self) -> None:
-        """End the answer well."""
-        self.complete = True
-        self._connection = None
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the reader look again."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        await self._waiter
 
 
 class Connection(asyncio.Protocol):
@@ -189,8 +100,12 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            answer.deliver()
             self.fail(UpstreamFailure(FailureKind.INVALID, f"its answer is not HTTP: {error}"))
             return
+        if answer.deliver() and not self._ended and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
         if self._ended:
             self._finish()
         elif not answer.status:
@@ -241,9 +156,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer is None or self._draining or self._ended:
             return
-        if answer.add(data) and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        answer.add(data)
 
     def on_message_complete(self) -> None:
         if self._answer is not None and self._answer.status:

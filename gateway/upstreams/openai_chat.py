@@ -1,6 +1,5 @@
 """The adapter for upstreams that speak chat completions over HTTP."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -10,9 +9,10 @@ from gateway.protocols.openai_chat import ChatRequest, upstream_body, whole_to_c
 from gateway.protocols.openai_errors import failure_from_error, failure_from_status
 from gateway.protocols.sse import SseParser
 from gateway.types import RouteInfo
+from gateway.upstreams.answer import Answer
 from gateway.upstreams.client import MAX_ERROR_BODY, UpstreamClient
-from gateway.upstreams.http1 import Answer
 from gateway.upstreams.profiles import profile_of
+from gateway.upstreams.taker import Taker, hand_over
 
 DONE = b"[DONE]"
 MAX_RETRY_AFTER = 3600.0
@@ -21,7 +21,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class OpenAIChatCall:
-    """One call. ``start``, then ``batches`` for a stream or ``read`` for a whole answer, then ``aclose``."""
+    """One call. ``start``, then ``pour`` for a stream or ``read`` for a whole answer, then ``aclose``."""
 
     def __init__(
         self, client: UpstreamClient, route: RouteInfo, request: ChatRequest, *, max_tokens: int | None
@@ -50,28 +50,35 @@ class OpenAIChatCall:
         if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
             raise UpstreamFailure(FailureKind.INVALID, "its answer is compressed, though we asked for none", status=200)
 
-    async def batches(self) -> AsyncIterator[list[bytes]]:
-        """Yield the data payloads of the stream, those of one network read at a time; end at ``[DONE]``.
+    async def pour(self, taker: Taker) -> None:
+        """Give ``taker`` the data payloads of the stream; end at ``[DONE]``, or when it has enough.
 
         Raises UpstreamFailure (cut) when the stream ends without it, and (timeout) for silence.
         """
         answer = self._started()
         if "json" in answer.content_type:
-            yield await self._whole_as_stream()
+            await hand_over(await self._whole_as_stream(), taker)
             return
         parser = SseParser()
+
+        def sink(data: bytes) -> bool:
+            return self._take(parser.feed(data), taker)
+
         while True:
-            data = await answer.readany()
-            payloads = parser.feed(data) if data else parser.finish()
-            if DONE in payloads:
-                self._complete = True
-                del payloads[payloads.index(DONE) :]
-            if payloads:
-                yield payloads
-            if self._complete:
+            is_over = await answer.pour(sink)
+            if is_over:
+                self._take(parser.finish(), taker)
+            if not await taker.catch_up() or self._complete:
                 return
-            if not data:
+            if is_over:
                 raise UpstreamFailure(FailureKind.CUT, "its stream ended without [DONE]")
+
+    def _take(self, payloads: list[bytes], taker: Taker) -> bool:
+        """Pass payloads on; return whether the next ones can come at once."""
+        if DONE in payloads:
+            self._complete = True
+            del payloads[payloads.index(DONE) :]
+        return (not payloads or taker.take(payloads)) and not self._complete
 
     async def read(self) -> bytes:
         """Return the whole answer's body. Raises UpstreamFailure."""

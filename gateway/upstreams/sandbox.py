@@ -6,7 +6,7 @@ its arguments. Its usage is exact by this rule, it honours ``max_tokens``, ``sto
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_chat import ChatRequest
 from gateway.types import RouteInfo
 from gateway.upstreams.sandbox_models import Reply, reply_of, text_of
+from gateway.upstreams.taker import Taker, hand_over
 from lumyx.lib import clock
 
 IMAGE_TOKENS = 64
@@ -45,17 +46,18 @@ class SandboxCall:
         self._reply = reply
         self._finish_reason = _limit(reply, self._request.stop, self._max_tokens)
 
-    async def batches(self) -> AsyncIterator[list[bytes]]:
-        """Yield the payloads of the stream: one at a time where the model is slow, else some at a time."""
+    async def pour(self, taker: Taker) -> None:
+        """Give ``taker`` the payloads of the stream: one at a time where the model is slow, else some at a time."""
         pause, batch = self._reply.pause, []
         for chunk in self._chunks():
             batch.append(msgspec.json.encode(chunk))
             if pause or len(batch) == BATCH:
                 await asyncio.sleep(pause)
-                yield batch
+                if not await hand_over(batch, taker):
+                    return
                 batch = []
         if batch:
-            yield batch
+            await hand_over(batch, taker)
 
     async def read(self) -> bytes:
         """Return the whole answer. Raises UpstreamFailure for the model that fails midway."""

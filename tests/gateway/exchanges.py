@@ -1,7 +1,7 @@
 """Makes exchanges without a database: a scripted upstream, a store that only notes what it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from gateway.pipeline.exchange import Exchange
 from gateway.protocols.openai_chat import parse_chat_request
 from gateway.store import UsageRecord
 from gateway.types import ModelInfo, Principal, RouteInfo, UpstreamInfo
+from gateway.upstreams.taker import Taker, hand_over
 from lumyx.lib import clock
 from lumyx.lib.ids import uuid7
 from tests.gateway.asgi import Client
@@ -105,6 +106,19 @@ class NotingStore:
             future.set_result(Settled(settlement.request_id, charge=settlement.rated or 0, absorbed=0, applied=True))
 
 
+class ClientLine:
+    """A gateway.http.Line into a client's messages; ``is_free`` is the test's to change."""
+
+    def __init__(self, client: Client) -> None:
+        self.is_free = True
+        self.written: list[bytes] = []
+        self._client = client
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self._client.messages.append({"type": "http.response.body", "body": data, "more_body": True})
+
+
 type Step = bytes | Exception | float | Callable[[], None]
 
 
@@ -124,12 +138,13 @@ class ScriptedCall:
         if self._start is not None:
             raise self._start
 
-    async def batches(self) -> AsyncIterator[list[bytes]]:
+    async def pour(self, taker: Taker) -> None:
         for step in self._steps:
             self.played += 1
             match step:
                 case bytes():
-                    yield [step]
+                    if not await hand_over([step], taker):
+                        return
                 case Exception():
                     raise step
                 case int() | float():

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,8 +13,10 @@ from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.settle import Settler
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.store import Store, UsageRecord
+from gateway.upstreams.taker import Taker, hand_over
 from tests.gateway.asgi import Client, Message
 from tests.gateway.exchanges import (
+    ClientLine,
     NotingStore,
     ScriptedCall,
     Step,
@@ -229,8 +230,8 @@ async def test_content_and_an_error_in_one_read_are_content_and_then_an_error(ri
     error = b'{"error":{"message":"their words","type":"server_error"}}'
 
     class OneRead(ScriptedCall):
-        async def batches(self) -> AsyncIterator[list[bytes]]:
-            yield [chunk("x" * 8), error]
+        async def pour(self, taker: Taker) -> None:
+            await hand_over([chunk("x" * 8), error], taker)
 
     rig.script("first", OneRead())
     await rig.serve(make_exchange(client, stream=True))
@@ -328,10 +329,10 @@ async def test_nothing_is_written_before_content_until_the_first_life_sign(monke
             twice.set()
 
     class Thinking(ScriptedCall):
-        async def batches(self) -> AsyncIterator[list[bytes]]:
-            yield [chunk()]
+        async def pour(self, taker: Taker) -> None:
+            await hand_over([chunk()], taker)
             await asyncio.wait_for(twice.wait(), 10)
-            yield [chunk("Hi"), chunk(finish="stop"), usage(1, 1)]
+            await hand_over([chunk("Hi"), chunk(finish="stop"), usage(1, 1)], taker)
 
     client.on_message = note
     rig.script("first", Thinking())
@@ -415,3 +416,61 @@ async def test_a_settlement_that_is_refused_again_leaves_no_client_waiting(
     await rig.dispatcher.give_up(exchange)
     assert b"internal_error" in client.body
     assert client.complete
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+async def test_a_stream_is_the_same_on_a_free_line_and_on_a_busy_one(rig: Rig, is_free: bool) -> None:
+    client = Client()
+    exchange = make_exchange(client, stream=True)
+    exchange.line = line = ClientLine(client)
+    line.is_free = is_free
+
+    def turn() -> None:
+        line.is_free = not line.is_free
+
+    steps: list[Step] = [chunk("a"), chunk("b"), turn, chunk("c"), turn, chunk("d"), chunk(finish="stop"), usage(12, 8)]
+    rig.script("first", ScriptedCall(steps=steps))
+    await rig.serve(exchange)
+    assert client.status == 200
+    assert [event["choices"][0]["delta"].get("content") for event in events(client)[:-1]] == ["a", "b", "c", "d", None]
+    assert client.complete
+    assert len(line.written) == (3 if is_free else 1)
+    assert not any(b'finish_reason":"stop' in data for data in line.written)
+    assert rig.settlement.rated == CHARGE_12_8
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+async def test_what_came_before_an_error_in_one_read_is_sent_first(rig: Rig, is_free: bool) -> None:
+    client = Client()
+    exchange = make_exchange(client, stream=True)
+    exchange.line = line = ClientLine(client)
+    line.is_free = is_free
+
+    class OneRead(ScriptedCall):
+        async def pour(self, taker: Taker) -> None:
+            await hand_over([chunk("before"), b'{"error":{"message":"x","type":"server_error"}}'], taker)
+            raise AssertionError("the error was not raised")
+
+    rig.script("first", OneRead())
+    await rig.serve(exchange)
+    first, last = events(client)
+    assert first["choices"][0]["delta"]["content"] == "before"
+    assert last["error"]["code"] == "upstream_error"
+    assert rig.record.status == "cut"
+
+
+async def test_a_client_that_left_is_written_nothing_and_the_rest_is_billed(rig: Rig) -> None:
+    client = Client()
+    exchange = make_exchange(client, stream=True)
+    exchange.line = line = ClientLine(client)
+
+    def leave() -> None:
+        exchange.client_gone = True
+
+    rig.script(
+        "first", ScriptedCall(steps=[chunk("a"), leave, chunk("b"), chunk("c"), chunk(finish="stop"), usage(12, 8)])
+    )
+    await rig.serve(exchange)
+    assert len(line.written) == 1
+    assert rig.record.status == "client_closed"
+    assert rig.settlement.rated == CHARGE_12_8

@@ -185,3 +185,35 @@ def test_a_body_after_a_wish_to_upgrade_is_a_body_and_no_request(port: int, piec
         answer = read_to_end(line)
     assert answer.count(b"HTTP/1.1 200") == 1
     assert answer.partition(b"\r\n\r\n")[2] == hidden
+
+
+def whole_body(received: bytes) -> bytes:
+    """Return the body of an answer in chunks, whose framing must be right."""
+    head, _, rest = received.partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head
+    body = b""
+    while True:
+        size, _, rest = rest.partition(b"\r\n")
+        length = int(size, 16)
+        body += rest[:length]
+        assert rest[length : length + 2] == b"\r\n"
+        rest = rest[length + 2 :]
+        if not length:
+            assert rest == b""
+            return body
+
+
+def test_pieces_written_on_the_line_are_a_body_like_any_other(port: int) -> None:
+    with connect(port) as line:
+        line.sendall(b"GET /pieces?3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        assert whole_body(read_to_end(line)) == b"0000" * 250 + b"0001" * 250 + b"0002" * 250 + b"3"
+
+
+def test_the_line_of_a_client_that_does_not_read_is_not_free_and_nothing_is_lost(port: int) -> None:
+    count = 9000
+    with connect(port) as line:
+        line.sendall(b"GET /pieces?%d HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" % count)
+        time.sleep(DEADLINE / 3)
+        body = whole_body(read_to_end(line))
+    assert body[: count * 1000] == b"".join(b"%04d" % number * 250 for number in range(count))
+    assert 0 < int(body[count * 1000 :]) < count

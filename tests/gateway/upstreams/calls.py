@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 from gateway.protocols.openai_chat import ChatRequest, parse_chat_request
@@ -40,6 +41,23 @@ def chat(content: Any = "Hello", **fields: Any) -> ChatRequest:
     return parse_chat_request(json.dumps(body).encode())
 
 
+class Collector:
+    """A taker that keeps what it gets, until ``enough`` bytes have come."""
+
+    def __init__(self, payloads: list[bytes], *, enough: float = math.inf) -> None:
+        self.payloads = payloads
+        self.enough = enough
+        self.size = 0
+
+    def take(self, payloads: list[bytes]) -> bool:
+        self.payloads.extend(payloads)
+        self.size += sum(map(len, payloads))
+        return self.size < self.enough
+
+    async def catch_up(self) -> bool:
+        return self.size < self.enough
+
+
 async def read_whole(client: UpstreamClient, upstream: UpstreamInfo, request: ChatRequest | None = None) -> bytes:
     """Call for a whole answer and close."""
     call = open_upstream(client, route_to(upstream), request or chat())
@@ -58,8 +76,7 @@ async def read_stream(
     payloads: list[bytes] = []
     try:
         await call.start()
-        async for batch in call.batches():
-            payloads.extend(batch)
+        await call.pour(Collector(payloads))
     finally:
         await call.aclose()
     return payloads

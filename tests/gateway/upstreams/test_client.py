@@ -12,7 +12,7 @@ from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open
 from gateway.upstreams import client as client_module
 from tests.fakes import upstream as fakes
 from tests.fakes.upstream import FakeUpstream
-from tests.gateway.upstreams.calls import CREDENTIAL, chat, read_stream, read_whole, route_to, upstream_at
+from tests.gateway.upstreams.calls import CREDENTIAL, Collector, chat, read_stream, read_whole, route_to, upstream_at
 
 
 async def _failure(awaitable: Any) -> UpstreamFailure:
@@ -238,8 +238,7 @@ async def test_what_came_before_a_cut_is_delivered(fake: FakeUpstream, client: U
     payloads: list[bytes] = []
 
     async def read() -> None:
-        async for batch in call.batches():
-            payloads.extend(batch)
+        await call.pour(Collector(payloads))
 
     assert (await _failure(read())).kind is FailureKind.CUT
     await call.aclose()
@@ -349,8 +348,7 @@ async def test_closing_early_drops_the_connection(fake: FakeUpstream, client: Up
     fake.script(fakes.stream(["x"] * 1000, pause=0.01))
     call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
     await call.start()
-    async for _ in call.batches():
-        break
+    await call.pour(Collector([], enough=1))
     await call.aclose()
     await call.aclose()
     await asyncio.sleep(0.1)
@@ -541,13 +539,10 @@ async def test_an_upstream_that_outruns_its_reader_is_held_back(fake: FakeUpstre
     await call.start()
     await asyncio.sleep(0.5)  # longer than the idle limit: it is us who do not read
     assert sent < 20_000_000
-    read = 0
-    async for batch in call.batches():
-        read += sum(map(len, batch))
-        if read > 40_000_000:
-            break
+    collector = Collector([], enough=40_000_000)
+    await call.pour(collector)
     await call.aclose()
-    assert read > 40_000_000
+    assert collector.size >= 40_000_000
 
 
 async def test_free_connections_are_closed_when_they_are_old(
@@ -600,3 +595,46 @@ async def test_tls_works_with_a_trusted_certificate_and_fails_without(caplog: py
 async def test_a_protocol_without_an_adapter_is_a_failure(client: UpstreamClient) -> None:
     with pytest.raises(UpstreamFailure):
         open_upstream(client, route_to(upstream_at("https://example.com", protocol="smoke_signals")), chat())
+
+
+async def test_a_taker_may_pause_after_every_batch(fake: FakeUpstream, client: UpstreamClient) -> None:
+    class Slow(Collector):
+        def take(self, payloads: list[bytes]) -> bool:
+            super().take(payloads)
+            return False
+
+        async def catch_up(self) -> bool:
+            await asyncio.sleep(0.002)
+            return True
+
+    words = [str(number) for number in range(200)]
+    fake.script(fakes.stream(words, pause=0.0005))
+    call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
+    slow = Slow([])
+    await call.start()
+    await call.pour(slow)
+    await call.aclose()
+    assert slow.payloads == fakes.chunks_of(words, model="up-model")
+
+
+async def test_a_bug_in_a_taker_is_the_callers_and_ends_the_connection(
+    fake: FakeUpstream, client: UpstreamClient
+) -> None:
+    class Broken(Collector):
+        def take(self, payloads: list[bytes]) -> bool:
+            super().take(payloads)
+            if len(self.payloads) > 3:
+                raise ZeroDivisionError
+            return True
+
+    fake.script(fakes.stream(["x"] * 50, pause=0.005))
+    call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
+    await call.start()
+    with pytest.raises(ZeroDivisionError):
+        await call.pour(Broken([]))
+    await call.aclose()
+    await asyncio.sleep(0.1)
+    assert fake.closed == 1
+    assert await read_stream(client, upstream_at(fake.base_url)) == fakes.chunks_of(
+        ["Hello", " there", "."], model="up-model"
+    )

@@ -12,7 +12,7 @@ from gateway.protocols.openai_chat import ChatRequest, ChunkRelay, fold_chunks, 
 from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
 from gateway.upstreams.sandbox_models import BEHAVIOURS
 from gateway.upstreams.sandbox_schema import instance_of
-from tests.gateway.upstreams.calls import chat, route_to, upstream_at
+from tests.gateway.upstreams.calls import Collector, chat, route_to, upstream_at
 
 SANDBOX = upstream_at("", protocol="sandbox", provider="sandbox")
 WEATHER = {
@@ -31,7 +31,9 @@ async def payloads_of(model: str, request: ChatRequest, *, max_tokens: int | Non
     """Stream an answer of a sandbox model."""
     call = open_upstream(UpstreamClient(), route_to(SANDBOX, model), request, max_tokens=max_tokens)
     await call.start()
-    return [payload async for batch in call.batches() for payload in batch]
+    payloads: list[bytes] = []
+    await call.pour(Collector(payloads))
+    return payloads
 
 
 async def whole_of(model: str, *, max_tokens: int | None = None, **fields: Any) -> dict[str, Any]:
