@@ -86,7 +86,8 @@ async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gatewa
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
     )
     await admit(exchange, store=store, minute=gateway.minute, lease=limits.lease)
-    task = asyncio.get_running_loop().create_task(_serve(exchange, gateway))
+    # Begun at once, not in the loop's next turn: the upstream is asked that much earlier.
+    task = asyncio.Task(_serve(exchange, gateway), loop=asyncio.get_running_loop(), eager_start=True)
     gateway.running[task] = exchange
     task.add_done_callback(gateway.running.pop)
     await _watch(arrival.receive, exchange, task)

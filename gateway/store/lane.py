@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 #: Seconds that a batch may take before the connection is given up: a paused server, a network that swallows packets.
 STALL = 1.5
 #: Under load batches begin this many seconds apart at least: a larger batch costs less, and at that pace nobody feels it.
-PACE = 0.003
+PACE = 0.004
 #: The size of a batch that counts as load.
 BUSY = 4
 #: Seconds that a stop waits for a connection that is just being made.
