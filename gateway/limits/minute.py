@@ -118,11 +118,14 @@ class MinuteLimiter:
         else:
             self._pending.append(_Question(key, limit, future))
             if self._sending is None and not self._asked:
-                self._send()
+                # In the loop's next turn: the books are asked first, and all that asks in this one is one round trip.
+                self._sending = loop.call_soon(self._send)
         return asked
 
     def _send(self) -> None:
         self._sending = None
+        if not self._pending:
+            return  # they were answered without Redis
         loop = asyncio.get_running_loop()
         self._asked, self._pending = self._pending, []
         self._timer = loop.call_later(TIMEOUT, self._give_up, LineError(f"no answer within {TIMEOUT} s"))

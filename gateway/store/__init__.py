@@ -109,6 +109,8 @@ class Store:
         found = self._principals.get(digest)
         if found is not None:
             return found
+        if not crypto.api_key_is_well_formed(secret):
+            return None
         try:
             async with asyncio.timeout(settings.LUMYX_ADMISSION_TIMEOUT):
                 return await self._principals.load(digest, lambda key: self._read(functools.partial(principal_of, key)))
