@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass, field
+from typing import Literal
 
 from billing.rating import Rates
 
@@ -28,6 +29,36 @@ class Principal:
     requests_per_minute: int
     daily_requests: int
     quota_subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A provider's ways. The table is gateway.upstreams.profiles."""
+
+    #: The field in which it reads the ceiling on output tokens.
+    max_tokens_field: str = "max_tokens"
+    #: It also reads the other field: a client's own limit may stay where it is.
+    reads_both_fields: bool = False
+    #: It stops producing, and billing, when we drop the connection. Else, and where nobody knows, the answer of a client that
+    #: left is read to its end, bounded: then its bill is the provider's own count and no estimate.
+    stops_billing_on_cancel: bool = False
+    #: It knows ``stream_options``; if not, we cannot ask for usage and take what comes.
+    accepts_stream_options: bool = True
+    #: It fetches image URLs by itself; if not, only data URLs reach it.
+    takes_image_urls: bool = True
+    #: What one image costs at most, in tokens, for upper bounds.
+    image_tokens: int = 8_192
+    #: How it is asked to think, of the providers that speak chat completions: the field ``reasoning_effort``; an object
+    #: ``thinking`` that is on or off (DeepSeek, GLM); or not at all.
+    reasoning: Literal["effort", "thinking", "none"] = "effort"
+    #: It wants the reasoning of earlier turns back (``reasoning_content`` beside the tool calls); others refuse the field.
+    takes_reasoning_back: bool = False
+    #: It keeps and takes back ``reasoning_details`` (OpenRouter), in which signatures travel.
+    takes_reasoning_details: bool = False
+    #: It takes ``response_format`` of type ``json_schema``; if not, ``json_object``.
+    takes_json_schema: bool = True
+    #: It knows the role ``developer``; if not, that is ``system``.
+    knows_developer_role: bool = False
 
 
 @dataclass(frozen=True, slots=True)

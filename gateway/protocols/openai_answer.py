@@ -11,11 +11,12 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from billing.rating import TokenUsage
+from gateway.protocols.answers import NO_FLAGS, WholeAnswer, estimated_output
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
 from gateway.protocols.openai_shapes import Choice, Chunk, LooseChunk, output_in, tightened
 from gateway.protocols.openai_told import told_fields
-from gateway.protocols.openai_usage import NO_FLAGS, ReportedUsage, estimated_output, usage_from
+from gateway.protocols.openai_usage import ReportedUsage, usage_from
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
 MAX_PREFIXES = 32
@@ -27,24 +28,6 @@ _decode = msgspec.json.Decoder(Chunk).decode
 _decode_loose = msgspec.json.Decoder(LooseChunk).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
-
-
-class WholeAnswer(msgspec.Struct, frozen=True):
-    """A whole answer, ready to send, and what billing needs of it."""
-
-    body: bytes
-    #: As reported, made disjoint; None: not reported.
-    usage: TokenUsage | None
-    flags: frozenset[str]
-    #: Whether anything came out.
-    has_output: bool
-    #: UTF-8 bytes of all that came out.
-    output_bytes: int
-    estimated_input: int = 0
-
-    def estimated_usage(self) -> TokenUsage:
-        """Return our own count, for an upstream that reports none."""
-        return TokenUsage(input=self.estimated_input, output=estimated_output(self.output_bytes))
 
 
 class ChunkRelay:

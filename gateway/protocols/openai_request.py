@@ -5,19 +5,14 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
+from gateway.protocols.generation import Image
 from gateway.protocols.jsoncheck import InvalidJsonError, check_json
-from gateway.protocols.openai_wording import RequestShapeError, grammar_error, shape_error
+from gateway.protocols.wording import RequestShapeError, grammar_error, shape_error
 
 MAX_MODEL_NAME = 256
 MAX_CHOICES = 128
 #: Parts of a message whose tokens we can bound by their size, or by a profile's maximum an image.
 PLAIN_PARTS = frozenset({"text", "refusal", "image_url"})
-#: Tokens that a chat template may add: once, per message, and for the preamble that makes a model use tools.
-BASE_TOKENS = 64
-TOKENS_PER_MESSAGE = 16
-TOOL_PREAMBLE_TOKENS = 512
-#: What one image may cost at most, where no profile says otherwise (large images in high detail at most providers).
-IMAGE_TOKENS = 8_192
 
 
 class ImageUrl(msgspec.Struct, gc=False):
@@ -76,14 +71,6 @@ class _View(msgspec.Struct, gc=False):
     user: str | None = None
 
 
-class Image(msgspec.Struct, frozen=True, gc=False):
-    """An image in a request. ``size`` is the length of its data URL, 0 for a plain URL."""
-
-    kind: Literal["url", "data"]
-    size: int
-    url: str
-
-
 class ChatRequest(msgspec.Struct, frozen=True):
     """A chat completion request: every field byte for byte in ``fields``, and a typed view of what we read."""
 
@@ -104,6 +91,16 @@ class ChatRequest(msgspec.Struct, frozen=True):
     #: A message holds a part whose tokens its size does not bound: a file, audio, or a kind that we do not know.
     has_opaque_parts: bool
     reasoning_effort: str | None
+
+    @property
+    def message_count(self) -> int:
+        """Messages, the system's included."""
+        return len(self.messages)
+
+    @property
+    def wants_reasoning(self) -> bool:
+        """Whether an effort was asked for."""
+        return self.reasoning_effort is not None
 
     @property
     def has_images(self) -> bool:
@@ -162,24 +159,6 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         ),
         reasoning_effort=view.reasoning_effort,
     )
-
-
-def input_upper_bound(request: ChatRequest, *, image_tokens: int = IMAGE_TOKENS) -> int:
-    """Return a number of input tokens that the request cannot exceed.
-
-    By construction: a token of text is at least one byte of UTF-8, and the JSON around the text is at least as long as the
-    text itself, so the whole body counts, tools and schemas included, without the images' data; ``image_tokens`` for each
-    image and what chat templates add come on top.
-    """
-    text = request.size - sum(image.size for image in request.images)
-    overhead = BASE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) + TOOL_PREAMBLE_TOKENS * request.has_tools
-    return text + overhead + image_tokens * len(request.images)
-
-
-def estimated_input(request: ChatRequest, *, image_tokens: int = 1_024) -> int:
-    """Return our own estimate of the input tokens, for upstreams that report no usage: a token for each four bytes."""
-    text = request.size - sum(image.size for image in request.images)
-    return -(-text // 4) + image_tokens * len(request.images)
 
 
 def upstream_body(

@@ -5,11 +5,10 @@ from typing import Any
 import msgspec
 
 from billing.rating import TokenUsage
+from gateway.protocols.answers import NO_FLAGS, estimated_output
 
 #: No request of any model known uses more; a larger report is an error of the upstream.
 MAX_TOKENS = 100_000_000
-BYTES_PER_TOKEN = 4
-NO_FLAGS: frozenset[str] = frozenset()
 
 
 class ReportedUsage(msgspec.Struct, gc=False):
@@ -64,11 +63,6 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
         ),
         frozenset(flags) if flags else NO_FLAGS,
     )
-
-
-def estimated_output(text_bytes: int) -> int:
-    """Return our own estimate of output tokens for ``text_bytes`` bytes of UTF-8: one for each four."""
-    return -(-text_bytes // BYTES_PER_TOKEN)
 
 
 def _is_number(value: object) -> bool:

@@ -1,26 +1,6 @@
 """What differs between providers of one protocol, as data. A provider without a row is served by the generic one."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A provider's ways."""
-
-    #: The field in which it reads the ceiling on output tokens.
-    max_tokens_field: str = "max_tokens"
-    #: It also reads the other field: a client's own limit may stay where it is.
-    reads_both_fields: bool = False
-    #: It stops producing, and billing, when we drop the connection. Else, and where nobody knows, the answer of a client that
-    #: left is read to its end, bounded: then its bill is the provider's own count and no estimate.
-    stops_billing_on_cancel: bool = False
-    #: It knows ``stream_options``; if not, we cannot ask for usage and take what comes.
-    accepts_stream_options: bool = True
-    #: It fetches image URLs by itself; if not, only data URLs reach it.
-    takes_image_urls: bool = True
-    #: What one image costs at most, in tokens, for upper bounds.
-    image_tokens: int = 8_192
-
+from gateway.types import Profile
 
 GENERIC = Profile()
 PROFILES = {

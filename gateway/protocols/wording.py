@@ -1,4 +1,4 @@
-"""What is wrong with a chat completion request, in words that help its sender: msgspec's errors, retold."""
+"""What is wrong with a request, in words that help its sender: msgspec's errors, retold."""
 
 import re
 from typing import Literal
@@ -27,7 +27,9 @@ _LISTS = {
     "content": "a list of parts",
 }
 
-type ErrorCode = Literal["invalid_json", "invalid_parameter", "missing_parameter", "unsupported_parameter"]
+type ErrorCode = Literal[
+    "invalid_json", "invalid_parameter", "missing_parameter", "unsupported_parameter", "unsupported_content"
+]
 
 
 class RequestShapeError(Exception):
