@@ -21,7 +21,7 @@ _DELTA_FIELDS = {
     "input_json_delta": ("partial_json", str),
     "citations_delta": ("citation", dict),
 }
-_BLOCK_FIELDS = {
+_BLOCK_FIELDS: dict[str, dict[str, type]] = {
     "text": {"text": str},
     "thinking": {"thinking": str},
     "redacted_thinking": {"data": str},
