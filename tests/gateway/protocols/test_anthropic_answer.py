@@ -9,7 +9,7 @@ from billing.rating import TokenUsage
 from gateway.protocols.answers import AnswerStream, Labels, WholeAnswer
 from gateway.protocols.anthropic_answer import MessagesRelay, relay_whole_message
 from gateway.protocols.anthropic_request import parse_messages_request
-from gateway.protocols.anthropic_told import tell_messages_usage
+from gateway.protocols.anthropic_told import messages_usage_object, tell_messages_usage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from tests.gateway.protocols.grammar import check_messages_stream
 
@@ -384,8 +384,16 @@ def test_a_whole_message_without_usage_is_counted_by_us() -> None:
 
 
 def test_usage_is_told_as_it_was_billed() -> None:
+    usage = TokenUsage(input=1, cache_read=2, cache_write=3, output=5, reasoning=4)
+    assert messages_usage_object(usage) == {
+        "input_tokens": 1,
+        "cache_creation_input_tokens": 3,
+        "cache_read_input_tokens": 2,
+        "output_tokens": 5,
+        "output_tokens_details": {"thinking_tokens": 4},
+    }
     body = b'{"id":"a", "x":1.0,"usage":{"input_tokens":3,"output_tokens":1,"cost":1}}'
-    assert tell_messages_usage(body, TokenUsage(input=1, cache_read=2, cache_write=3, output=5, reasoning=4)) == (
+    assert tell_messages_usage(body, usage) == (
         b'{"id":"a","x":1.0,"usage":{"input_tokens":1,"cache_creation_input_tokens":3,"cache_read_input_tokens":2,'
         b'"output_tokens":5,"output_tokens_details":{"thinking_tokens":4}}}'
     )
