@@ -7,11 +7,13 @@ from msgspec import Raw
 
 #: Where a field that we only carry was not sent. ``Raw | None`` would refuse everything but null.
 ABSENT = Raw()
+_NULL = b"null"
 
 
 def is_given(value: Raw) -> bool:
     """Whether a carried field was sent, and is not null."""
-    return bool(value) and bytes(value) != b"null"
+    size = len(value)
+    return size > 0 and (size != len(_NULL) or bytes(value) != _NULL)
 
 
 class Source(msgspec.Struct, gc=False):
@@ -97,6 +99,11 @@ class Thinking(msgspec.Struct, gc=False):
     type: str
     budget_tokens: int | None = None
     display: str | None = None
+
+    @property
+    def is_left_to_the_model(self) -> bool:
+        """Whether the model may think and need not: one that cannot still does what was asked."""
+        return self.type not in {"enabled", "disabled"}
 
 
 class OutputConfig(msgspec.Struct, gc=False):
