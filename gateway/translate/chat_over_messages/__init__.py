@@ -1,0 +1,1 @@
+"""Chat completion clients, served by Messages upstreams."""
