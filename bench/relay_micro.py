@@ -139,7 +139,7 @@ async def call_cost(times: int = 4_000) -> float:
 
         async def ask(count: int) -> None:
             for _ in range(count):
-                call = open_upstream(client, route, request)
+                call = open_upstream(client, route, upstream_body(request, model="gpt-x"), stream=False)
                 await call.start()
                 await call.read()
                 await call.aclose()

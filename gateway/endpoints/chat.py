@@ -2,6 +2,7 @@
 
 from gateway.errors import ApiError
 from gateway.pipeline import Arrival, Gateway, run
+from gateway.protocols.clients import CHAT
 from gateway.protocols.openai_chat import ChatRequest, RequestShapeError, parse_chat_request
 
 
@@ -15,4 +16,4 @@ def parse(body: bytes) -> ChatRequest:
 
 async def serve(arrival: Arrival, gateway: Gateway) -> None:
     """Answer one chat completion, whole or streamed."""
-    await run(arrival, parse=parse, gateway=gateway)
+    await run(arrival, protocol=CHAT, parse=parse, gateway=gateway)

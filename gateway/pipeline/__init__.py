@@ -21,7 +21,8 @@ from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.permit import find_model
 from gateway.pipeline.record import record
 from gateway.pipeline.route import order_routes
-from gateway.protocols.openai_chat import ChatRequest
+from gateway.protocols.clients import ClientProtocol
+from gateway.protocols.generation import Generation
 from gateway.store import Store
 from lumyx.lib import clock
 from lumyx.lib.ids import uuid7
@@ -64,8 +65,13 @@ class Arrival(msgspec.Struct):
     is_read: bool = False
 
 
-async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gateway: Gateway) -> None:
-    """Serve one request. Raises ApiError and StoreUnavailableError for what goes wrong before it is admitted."""
+async def run(
+    arrival: Arrival, *, protocol: ClientProtocol, parse: Callable[[bytes], Generation], gateway: Gateway
+) -> None:
+    """Serve one request that came in ``protocol``.
+
+    Raises ApiError and StoreUnavailableError for what goes wrong before it is admitted.
+    """
     started_at, started = clock.now(), clock.monotonic()
     limits, store = gateway.limits, gateway.store
     principal = await authenticate(arrival.headers, store=store)
@@ -79,6 +85,7 @@ async def run(arrival: Arrival, *, parse: Callable[[bytes], ChatRequest], gatewa
         started_at=started_at,
         started=started,
         principal=principal,
+        protocol=protocol,
         request=parse(body),
         line=arrival.line,
     )

@@ -15,7 +15,7 @@ from gateway.pipeline import authenticate
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.permit import check_model
 from gateway.pipeline.route import usable_routes
-from gateway.protocols.openai_chat import input_upper_bound
+from gateway.protocols.generation import input_upper_bound
 from gateway.store import Store
 from gateway.upstreams.profiles import profile_of
 from lumyx.lib import clock

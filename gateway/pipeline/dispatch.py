@@ -17,19 +17,21 @@ from gateway.pipeline.failures import error_for
 from gateway.pipeline.settle import Settler
 from gateway.pipeline.streaming import StreamRelay
 from gateway.pipeline.writer import StreamWriter
+from gateway.protocols.answers import AnswerStream, Labels
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.protocols.openai_chat import ChunkRelay, estimated_input, relay_whole, stream_error
-from gateway.protocols.openai_told import tell_usage, usage_chunk
+from gateway.protocols.generation import Target, estimated_input
+from gateway.protocols.wording import RequestShapeError
+from gateway.translate import Pair, pair_for
 from gateway.types import RouteInfo
 from gateway.upstreams import UpstreamCall, UpstreamClient, open_upstream
+from gateway.upstreams.profiles import profile_of
 from lumyx.lib import clock
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
-DONE = b"data: [DONE]\n\n"
 
-type Attempt = Callable[[UpstreamCall], Awaitable[None]]
+type Attempt = Callable[[UpstreamCall, Pair], Awaitable[None]]
 
 
 class Dispatcher:
@@ -58,7 +60,7 @@ class Dispatcher:
         if exchange.client_gone:
             return
         if exchange.head_sent:
-            event = stream_error(exchange.error.body(exchange.request_id))
+            event = exchange.protocol.error_event(exchange.error.body(exchange.request_id))
             await exchange.send({"type": "http.response.body", "body": event})
         else:
             await self._send_error(exchange, exchange.error)
@@ -66,17 +68,12 @@ class Dispatcher:
     # --- whole answers ------------------------------------------------------------------------------------------------
 
     async def _serve_whole(self, exchange: Exchange, routes: Sequence[RouteInfo]) -> None:
-        body = b""
+        body, protocol = b"", exchange.protocol
 
-        async def attempt(call: UpstreamCall) -> None:
+        async def attempt(call: UpstreamCall, pair: Pair) -> None:
             nonlocal body
             await call.start()
-            answer = relay_whole(
-                await call.read(),
-                response_id=exchange.response_id,
-                model=exchange.served_model().public_id,
-                estimated_input=estimated_input(exchange.request),
-            )
+            answer = pair.whole(await call.read(), exchange.request, _labels(exchange))
             exchange.first_token = clock.monotonic()
             exchange.produced = answer.has_output
             exchange.flags = ",".join(sorted(answer.flags))
@@ -84,7 +81,7 @@ class Dispatcher:
             exchange.usage = (answer.usage or answer.estimated_usage()) if answer.has_output else TokenUsage()
             # What the client is told is what is billed.
             same = answer.usage == exchange.usage and not answer.flags
-            body = answer.body if same else tell_usage(answer.body, exchange.usage)
+            body = answer.body if same else protocol.tell_usage(answer.body, exchange.usage)
 
         await self._try_routes(exchange, routes, attempt)
         await self._settler.settle(exchange)
@@ -101,51 +98,43 @@ class Dispatcher:
     async def _serve_stream(self, exchange: Exchange, routes: Sequence[RouteInfo]) -> None:
         writer = StreamWriter(exchange, keepalive=self._keepalive)
         writer.start()
-        relay: ChunkRelay | None = None
+        answer: AnswerStream | None = None
 
-        async def attempt(call: UpstreamCall) -> None:
-            nonlocal relay
+        async def attempt(call: UpstreamCall, pair: Pair) -> None:
+            nonlocal answer
             writer.forget()
-            stream = StreamRelay(exchange, call, writer)
-            relay = stream.relay
-            await stream.run()
+            answer = pair.stream(exchange.request, _labels(exchange))
+            writer.life_sign = answer.life_sign
+            await StreamRelay(exchange, call, answer, writer).run()
 
         try:
             await self._try_routes(exchange, routes, attempt)
-            if relay is not None:
-                self._count(exchange, relay)
+            if answer is not None:
+                self._count(exchange, answer)
             await self._settler.settle(exchange)
         finally:
             writer.stop()
-        await self._end_stream(exchange, writer, relay)
+        await self._end_stream(exchange, writer, answer)
 
-    def _count(self, exchange: Exchange, relay: ChunkRelay) -> None:
-        exchange.usage = relay.final_usage()
-        exchange.flags = ",".join(sorted(relay.flags))
+    def _count(self, exchange: Exchange, answer: AnswerStream) -> None:
+        exchange.usage = answer.final_usage()
+        exchange.flags = ",".join(sorted(answer.flags))
         if exchange.usage is None and exchange.produced:
-            exchange.usage = relay.estimated_usage()
+            exchange.usage = answer.estimated_usage()
             exchange.usage_is_estimate = True
         elif exchange.usage is not None and exchange.usage.output > 0:
             exchange.produced = True
 
-    async def _end_stream(self, exchange: Exchange, writer: StreamWriter, relay: ChunkRelay | None) -> None:
+    async def _end_stream(self, exchange: Exchange, writer: StreamWriter, answer: AnswerStream | None) -> None:
         error = exchange.error
-        if error is None:
-            if exchange.request.include_usage and relay is not None and not relay.told_usage:
-                chunk = usage_chunk(
-                    exchange.usage or TokenUsage(),
-                    response_id=exchange.response_id,
-                    model=exchange.served_model().public_id,
-                    created=int(exchange.started_at.timestamp()),
-                )
-                writer.hold(b"data: " + chunk + b"\n\n")
-            writer.hold(DONE)
+        if error is None and answer is not None:
+            writer.hold(answer.end(exchange.usage or TokenUsage()))
             await writer.flush(end=True)
-        elif exchange.head_sent:
+        elif error is not None and exchange.head_sent:
             writer.forget()
-            writer.hold(stream_error(error.body(exchange.request_id)))
+            writer.hold(exchange.protocol.error_event(error.body(exchange.request_id)))
             await writer.flush(end=True)
-        elif not exchange.client_gone:
+        elif error is not None and not exchange.client_gone:
             await self._send_error(exchange, error)
 
     async def _send_error(self, exchange: Exchange, error: ApiError) -> None:
@@ -156,7 +145,7 @@ class Dispatcher:
 
     async def _try_routes(self, exchange: Exchange, routes: Sequence[RouteInfo], attempt: Attempt) -> None:
         """Run ``attempt`` over the routes until one works; the last failure becomes ``exchange.error``."""
-        failure: UpstreamFailure | None = None
+        failure: UpstreamFailure | RequestShapeError | None = None
         total = max(route.upstream.total_timeout for route in routes)
         try:
             async with asyncio.timeout(total):
@@ -164,21 +153,27 @@ class Dispatcher:
                     failure = await self._try_one(exchange, route, attempt)
                     if failure is None:
                         return
-                    if not failure.may_retry or exchange.produced or exchange.client_gone:
+                    if exchange.produced or exchange.client_gone or not _is_worth_another(failure):
                         break
         except TimeoutError:
             failure = UpstreamFailure(FailureKind.TIMEOUT, f"nothing whole within {total} s")
-        if failure is not None:
+        if isinstance(failure, RequestShapeError):
+            exchange.error = ApiError(400, failure.code, failure.message)
+        elif failure is not None:
             exchange.error = error_for(failure)
 
-    async def _try_one(self, exchange: Exchange, route: RouteInfo, attempt: Attempt) -> UpstreamFailure | None:
+    async def _try_one(
+        self, exchange: Exchange, route: RouteInfo, attempt: Attempt
+    ) -> UpstreamFailure | RequestShapeError | None:
         exchange.route = route
         exchange.attempts += 1
         try:
-            async with aclosing(
-                open_upstream(self._client, route, exchange.request, max_tokens=exchange.max_tokens)
-            ) as call:
-                await attempt(call)
+            pair = pair_for(exchange.protocol.name, route.upstream.protocol)
+            body = pair.body(exchange.request, _target(exchange, route))
+            async with aclosing(open_upstream(self._client, route, body, stream=exchange.request.stream)) as call:
+                await attempt(call, pair)
+        except RequestShapeError as refusal:
+            return refusal
         except UpstreamFailure as failure:
             log.warning(
                 "upstream failed: request=%s upstream=%s attempt=%d %s",
@@ -189,3 +184,27 @@ class Dispatcher:
             )
             return failure
         return None
+
+
+def _is_worth_another(failure: UpstreamFailure | RequestShapeError) -> bool:
+    """Tell whether another route may do better: what one protocol cannot say, another may."""
+    return isinstance(failure, RequestShapeError) or failure.may_retry
+
+
+def _labels(exchange: Exchange) -> Labels:
+    return Labels(
+        response_id=exchange.response_id,
+        model=exchange.served_model().public_id,
+        created=int(exchange.started_at.timestamp()),
+        estimated_input=estimated_input(exchange.request),
+    )
+
+
+def _target(exchange: Exchange, route: RouteInfo) -> Target:
+    model = exchange.served_model()
+    return Target(
+        model=route.upstream_model,
+        profile=profile_of(route.upstream.provider),
+        max_tokens=exchange.max_tokens,
+        max_output_tokens=min(model.max_output_tokens or model.context_window, model.context_window),
+    )

@@ -9,7 +9,8 @@ from billing.rating import TokenUsage
 from billing.types import Admission
 from gateway.errors import ApiError, Header
 from gateway.http import Line, Send
-from gateway.protocols.openai_chat import ChatRequest
+from gateway.protocols.clients import ClientProtocol
+from gateway.protocols.generation import Generation
 from gateway.types import ModelInfo, Principal, RouteInfo
 
 
@@ -22,7 +23,8 @@ class Exchange(msgspec.Struct):
     started_at: dt.datetime
     started: float
     principal: Principal
-    request: ChatRequest
+    protocol: ClientProtocol
+    request: Generation
     #: The client's connection itself, where the server offers it.
     line: Line | None = None
 
@@ -66,7 +68,7 @@ class Exchange(msgspec.Struct):
     @property
     def response_id(self) -> str:
         """The id inside the answer."""
-        return f"chatcmpl-{self.id.hex}"
+        return self.protocol.id_prefix + self.id.hex
 
     def served_model(self) -> ModelInfo:
         """Return the model once it is known; asking earlier is a bug."""

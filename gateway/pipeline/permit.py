@@ -1,7 +1,7 @@
 """What a key may call and what a model can do: checked before anything is counted or charged. Pure."""
 
 from gateway.errors import ApiError, shown
-from gateway.protocols.openai_chat import ChatRequest
+from gateway.protocols.generation import Generation
 from gateway.types import CatalogSnapshot, ModelInfo, Principal
 
 UNCENSORED = "uncensored"
@@ -33,7 +33,7 @@ def find_model(
     return model
 
 
-def check_model(request: ChatRequest, *, model: ModelInfo, principal: Principal) -> None:
+def check_model(request: Generation, *, model: ModelInfo, principal: Principal) -> None:
     """Raise the ApiError for a model that cannot serve this request, or that the workspace may not use yet."""
     name = model.public_id
     if model.kind != "chat":
@@ -61,9 +61,13 @@ def check_model(request: ChatRequest, *, model: ModelInfo, principal: Principal)
         raise ApiError(
             400, "model_lacks_tools", f"`{name}` does not support tools. GET /api/v1/models shows which models do."
         )
-    if request.has_images and "vision" not in model.tags:
+    if request.images and "vision" not in model.tags:
         raise ApiError(
             400, "model_lacks_vision", f"`{name}` does not accept images. GET /api/v1/models shows which models do."
         )
-    if request.reasoning_effort is not None and "reasoning" not in model.tags:
-        raise ApiError(400, "model_lacks_reasoning", f"`{name}` does not support `reasoning_effort`.")
+    if request.wants_reasoning and "reasoning" not in model.tags:
+        raise ApiError(
+            400,
+            "model_lacks_reasoning",
+            f"`{name}` does not reason: it supports no `reasoning_effort` and no `thinking`.",
+        )

@@ -4,12 +4,12 @@ import random
 from collections.abc import Sequence
 
 from gateway.errors import ApiError
-from gateway.protocols.openai_chat import ChatRequest
+from gateway.protocols.generation import Generation
 from gateway.types import ModelInfo, RouteInfo
 from gateway.upstreams.profiles import profile_of
 
 
-def usable_routes(model: ModelInfo, request: ChatRequest) -> tuple[RouteInfo, ...]:
+def usable_routes(model: ModelInfo, request: Generation) -> tuple[RouteInfo, ...]:
     """Return the routes that can take a request: an image given by its URL needs an upstream that fetches it.
 
     We never do. Raises ApiError 503 for a model without routes, 400 image_url_unsupported where no upstream fetches images.

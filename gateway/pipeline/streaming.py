@@ -5,41 +5,34 @@ From the finish of an answer on everything waits for the settlement: a client ma
 
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.writer import StreamWriter
+from gateway.protocols.answers import AnswerStream
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.protocols.openai_chat import ChunkRelay, estimated_input
-from gateway.protocols.openai_told import tell_usage
 from gateway.upstreams import UpstreamCall
 from lumyx.lib import clock
 
 
 class StreamRelay:
-    """Takes what one call brings. ``relay`` knows afterwards what came out."""
+    """Takes what one call brings. ``answer`` knows afterwards what came out."""
 
-    def __init__(self, exchange: Exchange, call: UpstreamCall, writer: StreamWriter) -> None:
-        model = exchange.served_model()
-        self.relay = ChunkRelay(
-            exchange.response_id,
-            model.public_id,
-            exchange.request.include_usage,
-            estimated_input=estimated_input(exchange.request),
-        )
+    def __init__(self, exchange: Exchange, call: UpstreamCall, answer: AnswerStream, writer: StreamWriter) -> None:
+        self.answer = answer
         self._exchange = exchange
         self._call = call
         self._writer = writer
         self._failure: UpstreamFailure | None = None
         # Reasoning that is not shown is billed to us all the same; only the report at the stream's end tells how much it was.
-        self._may_stop_early = call.stops_billing_on_cancel and "reasoning" not in model.tags
+        self._may_stop_early = call.stops_billing_on_cancel and "reasoning" not in exchange.served_model().tags
 
     async def run(self) -> None:
         """Send the request and relay its answer. Raises UpstreamFailure.
 
-        A stream that broke off after every choice had finished is whole: only [DONE] is missing.
+        A stream that broke off after the answer had finished is whole: only its end mark is missing.
         """
         await self._call.start()
         try:
             await self._call.pour(self)
         except UpstreamFailure as failure:
-            if failure.kind is not FailureKind.CUT or not self.relay.finished:
+            if failure.kind is not FailureKind.CUT or not self.answer.finished:
                 raise
 
     def take(self, payloads: list[bytes]) -> bool:
@@ -48,31 +41,27 @@ class StreamRelay:
             self._relay(payloads)
         except UpstreamFailure as failure:
             self._failure = failure  # what came before it has come out, and goes to the client first
-        relay, exchange = self.relay, self._exchange
-        if relay.started:
+        answer, exchange = self.answer, self._exchange
+        if answer.started:
             if not exchange.produced:
                 exchange.produced = True
                 exchange.first_token = clock.monotonic()
-            if not relay.finished and not self._writer.push():
+            if not answer.finished and not self._writer.push():
                 return False
         return self._failure is None and not exchange.client_gone
 
     async def catch_up(self) -> bool:
         """Write what could not be written at once. Raises UpstreamFailure for what ``take`` found."""
-        if self.relay.started and not self.relay.finished:
+        if self.answer.started and not self.answer.finished:
             await self._writer.flush()
         if self._failure is not None:
             raise self._failure
         return not (self._exchange.client_gone and self._may_stop_early)
 
     def _relay(self, payloads: list[bytes]) -> None:
-        """Keep what the client shall get. Usage that had to be put right is told as it is billed."""
-        relay, writer = self.relay, self._writer
+        """Keep what the client shall get."""
+        feed, hold = self.answer.feed, self._writer.hold
         for payload in payloads:
-            flags = relay.flags
-            out = relay.feed(payload)
-            if out is None:
-                continue
-            if relay.flags != flags and relay.told_usage and relay.usage is not None:
-                out = tell_usage(out, relay.usage)
-            writer.hold(b"data: " + out + b"\n\n")
+            out = feed(payload)
+            if out:
+                hold(out)

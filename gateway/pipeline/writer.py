@@ -5,6 +5,7 @@ is still read to its end for the bill, by whoever feeds this writer.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from gateway.http import KEEP_ALIVE, SSE, id_headers, run_now, within
@@ -24,6 +25,8 @@ class StreamWriter:
     """
 
     def __init__(self, exchange: Exchange, *, keepalive: float) -> None:
+        #: What says that the line is alive; the answer's own once there is one.
+        self.life_sign: Callable[[], bytes] = lambda: KEEP_ALIVE
         self._exchange = exchange
         self._keepalive = keepalive
         self._waiting: list[bytes] = []
@@ -100,5 +103,5 @@ class StreamWriter:
             return
         if idle + 0.01 >= self._keepalive:
             idle = 0.0
-            self._beat = loop.create_task(self._send(KEEP_ALIVE, more=True))
+            self._beat = loop.create_task(self._send(self.life_sign(), more=True))
         self._timer = loop.call_later(self._keepalive - idle, self._on_timer)

@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-from gateway.protocols.openai_chat import ChatRequest
 from gateway.types import RouteInfo
 from gateway.upstreams.client import UpstreamClient
 from gateway.upstreams.failures import FailureKind, UpstreamFailure
@@ -38,16 +37,11 @@ class UpstreamCall(Protocol):
         ...
 
 
-def open_upstream(
-    client: UpstreamClient, route: RouteInfo, request: ChatRequest, *, max_tokens: int | None = None
-) -> UpstreamCall:
-    """Return the call of ``request`` to ``route``, not yet started.
-
-    ``max_tokens`` is a ceiling that replaces the client's own; None leaves that as it is.
-    """
+def open_upstream(client: UpstreamClient, route: RouteInfo, body: bytes, *, stream: bool) -> UpstreamCall:
+    """Return the call of ``route`` with ``body``, which its protocol's translator made; not yet started. Raises UpstreamFailure."""
     protocol = route.upstream.protocol
     if protocol == "openai_chat":
-        return OpenAIChatCall(client, route, request, max_tokens=max_tokens)
+        return OpenAIChatCall(client, route.upstream, body, stream=stream)
     if protocol == "sandbox":
-        return SandboxCall(route, request, max_tokens=max_tokens)
+        return SandboxCall(route, body)
     raise UpstreamFailure(FailureKind.INVALID, f"no adapter speaks {protocol!r}")

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import Self
 from urllib.parse import quote, urlsplit
@@ -42,6 +43,13 @@ class Target:
     port: int
     is_tls: bool
     allow_private: bool
+
+
+class Auth(StrEnum):
+    """How a provider wants its credential: what stands before it in the header's line."""
+
+    BEARER = "Authorization: Bearer "
+    X_API_KEY = "X-Api-Key: "
 
 
 class UpstreamClient:
@@ -80,17 +88,35 @@ class UpstreamClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def post(self, upstream: UpstreamInfo, path: str, body: bytes, *, accept: str) -> Answer:
-        """Send ``body`` and return the answer when its status and headers are there. Raises UpstreamFailure."""
+    async def post(
+        self,
+        upstream: UpstreamInfo,
+        path: str,
+        body: bytes,
+        *,
+        accept: str,
+        auth: Auth = Auth.BEARER,
+        headers: str = "",
+    ) -> Answer:
+        """Send ``body`` and return the answer when its status and headers are there. Raises UpstreamFailure.
+
+        ``headers`` are further lines, each with its end, made by us: nothing that a client sent stands in them unchecked.
+        """
         target, head = _address_and_head(
-            "POST", upstream.base_url, path, upstream.credential, accept, upstream.allow_private_network
+            "POST", upstream.base_url, path, upstream.credential, accept, upstream.allow_private_network, auth, headers
         )
         return await self._call(upstream, target, head + b"Content-Length: %d\r\n\r\n" % len(body), body)
 
-    async def get(self, upstream: UpstreamInfo, path: str) -> Answer:
+    async def get(self, upstream: UpstreamInfo, path: str, *, auth: Auth = Auth.BEARER) -> Answer:
         """Ask for ``path`` and return the answer when its status and headers are there. Raises UpstreamFailure."""
         target, head = _address_and_head(
-            "GET", upstream.base_url, path, upstream.credential, "application/json", upstream.allow_private_network
+            "GET",
+            upstream.base_url,
+            path,
+            upstream.credential,
+            "application/json",
+            upstream.allow_private_network,
+            auth,
         )
         return await self._call(upstream, target, head + b"\r\n", b"")
 
@@ -236,7 +262,14 @@ class UpstreamClient:
 
 @lru_cache(maxsize=1024)
 def _address_and_head(
-    method: str, base_url: str, path: str, credential: str, accept: str, allow_private: bool
+    method: str,
+    base_url: str,
+    path: str,
+    credential: str,
+    accept: str,
+    allow_private: bool,
+    auth: Auth = Auth.BEARER,
+    headers: str = "",
 ) -> tuple[Target, bytes]:
     """Return where a call goes, and its request line and headers but for the length. Raises UpstreamFailure."""
     try:
@@ -253,10 +286,12 @@ def _address_and_head(
     lines = [
         f"{method} {quote(parts.path.rstrip('/') + path, safe='/%:@!$&()*+,;=~')} HTTP/1.1",
         f"Host: {shown if port == (443 if is_tls else 80) else f'{shown}:{port}'}",
-        *([f"Authorization: Bearer {credential}"] if credential else []),
+        *([f"{auth}{credential}"] if credential else []),
         f"Accept: {accept}",
         "Accept-Encoding: identity",
         "User-Agent: lumyx",
         *(["Content-Type: application/json"] if method == "POST" else []),
     ]
-    return Target(host, port, is_tls, allow_private), "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    return Target(host, port, is_tls, allow_private), ("".join(f"{line}\r\n" for line in lines) + headers).encode(
+        "ascii"
+    )

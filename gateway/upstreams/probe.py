@@ -5,7 +5,6 @@ import time
 
 import msgspec
 
-from gateway.protocols.openai_chat import parse_chat_request
 from gateway.protocols.openai_errors import failure_from_status
 from gateway.types import RouteInfo, UpstreamInfo
 from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
@@ -14,7 +13,6 @@ from gateway.upstreams.client import MAX_ERROR_BODY
 #: An operator waits for the answer: no test takes longer, whatever the upstream's own time limits are. Seconds.
 TIME_LIMIT = 20.0
 _MODEL_LIST_LIMIT = 4 * 1024 * 1024
-_BODY = b'{"model": "test", "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1}'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +49,8 @@ def _since(began: float) -> int:
 
 
 async def _call(client: UpstreamClient, upstream: UpstreamInfo, model: str) -> str:
-    call = open_upstream(client, RouteInfo(upstream, model, 1, 100), parse_chat_request(_BODY), max_tokens=1)
+    body = msgspec.json.encode({"model": model, "messages": [{"role": "user", "content": "ping"}], "max_tokens": 1})
+    call = open_upstream(client, RouteInfo(upstream, model, 1, 100), body, stream=False)
     try:
         await call.start()
         answer = _decoded(await call.read())

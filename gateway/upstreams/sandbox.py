@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.protocols.openai_chat import ChatRequest
+from gateway.protocols.openai_chat import parse_chat_request
 from gateway.types import RouteInfo
 from gateway.upstreams.sandbox_models import Reply, reply_of, text_of
 from gateway.upstreams.taker import Taker, hand_over
@@ -31,10 +31,10 @@ class SandboxCall:
     #: Nobody bills for it.
     stops_billing_on_cancel = True
 
-    def __init__(self, route: RouteInfo, request: ChatRequest, *, max_tokens: int | None) -> None:
-        self._request = request
+    def __init__(self, route: RouteInfo, body: bytes) -> None:
+        self._request = request = parse_chat_request(body)
         self._behaviour = route.upstream_model
-        self._max_tokens = request.max_tokens if max_tokens is None else max_tokens
+        self._max_tokens = request.max_tokens
         self._reply = Reply()
         self._finish_reason = "stop"
 

@@ -10,6 +10,7 @@ import msgspec
 from billing.rating import Rates
 from billing.types import Settled, Settlement
 from gateway.pipeline.exchange import Exchange
+from gateway.protocols.clients import CHAT
 from gateway.protocols.openai_chat import parse_chat_request
 from gateway.store import UsageRecord
 from gateway.types import ModelInfo, Principal, RouteInfo, UpstreamInfo
@@ -74,6 +75,7 @@ def make_exchange(client: Client, *, stream: bool = False, model: ModelInfo | No
         started_at=clock.now(),
         started=clock.monotonic(),
         principal=PRINCIPAL,
+        protocol=CHAT,
         request=parse_chat_request(msgspec.json.encode(body)),
     )
     exchange.model = model or make_model()

@@ -40,9 +40,9 @@ class Rig:
         self.calls: dict[str, list[ScriptedCall]] = {}
         self.tried: list[str] = []
 
-        def open_scripted(client: object, route: Any, request: object, *, max_tokens: int | None) -> ScriptedCall:
+        def open_scripted(client: object, route: Any, body: bytes, *, stream: bool) -> ScriptedCall:
             self.tried.append(route.upstream.name)
-            self.max_tokens = max_tokens
+            self.max_tokens = json.loads(body).get("max_completion_tokens")
             return self.calls[route.upstream.name].pop(0)
 
         monkeypatch.setattr("gateway.pipeline.dispatch.open_upstream", open_scripted)

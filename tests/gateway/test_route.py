@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import ApiError
 from gateway.pipeline.route import order_routes, usable_routes
-from gateway.protocols.openai_chat import ChatRequest
+from gateway.protocols.generation import Generation
 from gateway.types import RouteInfo
 from tests.gateway.asgi import Client
 from tests.gateway.exchanges import make_exchange, make_model, make_route
@@ -44,7 +44,7 @@ def of_provider(provider: str) -> RouteInfo:
     return replace(route, upstream=replace(route.upstream, provider=provider))
 
 
-def image_request(url: str) -> ChatRequest:
+def image_request(url: str) -> Generation:
     """Make a request with one image."""
     content = [{"type": "image_url", "image_url": {"url": url}}]
     return make_exchange(Client(), messages=[{"role": "user", "content": content}]).request

@@ -5,9 +5,12 @@ import json
 import math
 from typing import Any
 
+from gateway.protocols.generation import Target
 from gateway.protocols.openai_chat import ChatRequest, parse_chat_request
+from gateway.translate.chat_over_chat import body_for
 from gateway.types import RouteInfo, UpstreamInfo
-from gateway.upstreams import UpstreamClient, open_upstream
+from gateway.upstreams import UpstreamCall, UpstreamClient, open_upstream
+from gateway.upstreams.profiles import profile_of
 
 CREDENTIAL = "sk-upstream-secret"
 
@@ -41,6 +44,19 @@ def chat(content: Any = "Hello", **fields: Any) -> ChatRequest:
     return parse_chat_request(json.dumps(body).encode())
 
 
+def open_call(
+    client: UpstreamClient,
+    upstream: UpstreamInfo,
+    request: ChatRequest,
+    *,
+    max_tokens: int | None = None,
+    model: str = "up-model",
+) -> UpstreamCall:
+    """Open the call of a chat request, its body made as the pipeline makes it."""
+    body = body_for(request, Target(model=model, profile=profile_of(upstream.provider), max_tokens=max_tokens))
+    return open_upstream(client, route_to(upstream, model), body, stream=request.stream)
+
+
 class Collector:
     """A taker that keeps what it gets, until ``enough`` bytes have come."""
 
@@ -60,7 +76,7 @@ class Collector:
 
 async def read_whole(client: UpstreamClient, upstream: UpstreamInfo, request: ChatRequest | None = None) -> bytes:
     """Call for a whole answer and close."""
-    call = open_upstream(client, route_to(upstream), request or chat())
+    call = open_call(client, upstream, request or chat())
     try:
         await call.start()
         return await call.read()
@@ -72,7 +88,7 @@ async def read_stream(
     client: UpstreamClient, upstream: UpstreamInfo, request: ChatRequest | None = None
 ) -> list[bytes]:
     """Call for a stream, read it to its end, and close."""
-    call = open_upstream(client, route_to(upstream), request or chat(stream=True))
+    call = open_call(client, upstream, request or chat(stream=True))
     payloads: list[bytes] = []
     try:
         await call.start()

@@ -8,11 +8,19 @@ from typing import Any
 
 import pytest
 
-from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
+from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure
 from gateway.upstreams import client as client_module
 from tests.fakes import upstream as fakes
 from tests.fakes.upstream import FakeUpstream
-from tests.gateway.upstreams.calls import CREDENTIAL, Collector, chat, read_stream, read_whole, route_to, upstream_at
+from tests.gateway.upstreams.calls import (
+    CREDENTIAL,
+    Collector,
+    chat,
+    open_call,
+    read_stream,
+    read_whole,
+    upstream_at,
+)
 
 
 async def _failure(awaitable: Any) -> UpstreamFailure:
@@ -105,7 +113,7 @@ async def test_a_ceiling_replaces_the_clients_limit_in_the_field_of_the_profile(
 ) -> None:
     for provider, field in (("openai", "max_completion_tokens"), ("openai-compatible", "max_tokens")):
         upstream = upstream_at(fake.base_url, provider=provider)
-        call = open_upstream(client, route_to(upstream), chat(max_tokens=500), max_tokens=20)
+        call = open_call(client, upstream, chat(max_tokens=500), max_tokens=20)
         await call.start()
         await call.read()
         await call.aclose()
@@ -233,7 +241,7 @@ async def test_a_stream_without_its_end_is_cut(
 
 async def test_what_came_before_a_cut_is_delivered(fake: FakeUpstream, client: UpstreamClient) -> None:
     fake.script(fakes.stream(["a", "b"], done=False))
-    call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
+    call = open_call(client, upstream_at(fake.base_url), chat(stream=True))
     await call.start()
     payloads: list[bytes] = []
 
@@ -346,7 +354,7 @@ async def test_a_cancelled_call_never_lends_its_connection(fake: FakeUpstream, c
 
 async def test_closing_early_drops_the_connection(fake: FakeUpstream, client: UpstreamClient) -> None:
     fake.script(fakes.stream(["x"] * 1000, pause=0.01))
-    call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
+    call = open_call(client, upstream_at(fake.base_url), chat(stream=True))
     await call.start()
     await call.pour(Collector([], enough=1))
     await call.aclose()
@@ -535,7 +543,7 @@ async def test_an_upstream_that_outruns_its_reader_is_held_back(fake: FakeUpstre
         return True
 
     fake.script(flood)
-    call = open_upstream(client, route_to(upstream_at(fake.base_url, idle_timeout=0.3)), chat(stream=True))
+    call = open_call(client, upstream_at(fake.base_url, idle_timeout=0.3), chat(stream=True))
     await call.start()
     await asyncio.sleep(0.5)  # longer than the idle limit: it is us who do not read
     assert sent < 20_000_000
@@ -594,7 +602,7 @@ async def test_tls_works_with_a_trusted_certificate_and_fails_without(caplog: py
 
 async def test_a_protocol_without_an_adapter_is_a_failure(client: UpstreamClient) -> None:
     with pytest.raises(UpstreamFailure):
-        open_upstream(client, route_to(upstream_at("https://example.com", protocol="smoke_signals")), chat())
+        open_call(client, upstream_at("https://example.com", protocol="smoke_signals"), chat())
 
 
 async def test_a_taker_may_pause_after_every_batch(fake: FakeUpstream, client: UpstreamClient) -> None:
@@ -609,7 +617,7 @@ async def test_a_taker_may_pause_after_every_batch(fake: FakeUpstream, client: U
 
     words = [str(number) for number in range(200)]
     fake.script(fakes.stream(words, pause=0.0005))
-    call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
+    call = open_call(client, upstream_at(fake.base_url), chat(stream=True))
     slow = Slow([])
     await call.start()
     await call.pour(slow)
@@ -628,7 +636,7 @@ async def test_a_bug_in_a_taker_is_the_callers_and_ends_the_connection(
             return True
 
     fake.script(fakes.stream(["x"] * 50, pause=0.005))
-    call = open_upstream(client, route_to(upstream_at(fake.base_url)), chat(stream=True))
+    call = open_call(client, upstream_at(fake.base_url), chat(stream=True))
     await call.start()
     with pytest.raises(ZeroDivisionError):
         await call.pour(Broken([]))

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.protocols.openai_chat import ChatRequest, ChunkRelay, fold_chunks, input_upper_bound, relay_whole
-from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
+from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure
 from gateway.upstreams.sandbox_models import BEHAVIOURS
 from gateway.upstreams.sandbox_schema import instance_of
-from tests.gateway.upstreams.calls import Collector, chat, route_to, upstream_at
+from tests.gateway.upstreams.calls import Collector, chat, open_call, upstream_at
 
 SANDBOX = upstream_at("", protocol="sandbox", provider="sandbox")
 WEATHER = {
@@ -29,7 +29,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 async def payloads_of(model: str, request: ChatRequest, *, max_tokens: int | None = None) -> list[bytes]:
     """Stream an answer of a sandbox model."""
-    call = open_upstream(UpstreamClient(), route_to(SANDBOX, model), request, max_tokens=max_tokens)
+    call = open_call(UpstreamClient(), SANDBOX, request, model=model, max_tokens=max_tokens)
     await call.start()
     payloads: list[bytes] = []
     await call.pour(Collector(payloads))
@@ -40,7 +40,7 @@ async def whole_of(model: str, *, max_tokens: int | None = None, **fields: Any) 
     """Return a whole answer, after checking that the stream of the same request folds to the same."""
     content = fields.pop("content", "Hello there, sandbox.")
     request = chat(content, **fields)
-    call = open_upstream(UpstreamClient(), route_to(SANDBOX, model), request, max_tokens=max_tokens)
+    call = open_call(UpstreamClient(), SANDBOX, request, model=model, max_tokens=max_tokens)
     await call.start()
     whole: dict[str, Any] = json.loads(await call.read())
     await call.aclose()
@@ -102,7 +102,7 @@ async def test_max_tokens_is_honoured_and_the_gateways_ceiling_comes_first() -> 
     assert message_of(answer)["content"] == "one two three"
     assert answer["choices"][0]["finish_reason"] == "length"
     assert answer["usage"]["completion_tokens"] == 3
-    call = open_upstream(UpstreamClient(), route_to(SANDBOX, "echo"), chat("a b c", max_tokens=3), max_tokens=1)
+    call = open_call(UpstreamClient(), SANDBOX, chat("a b c", max_tokens=3), model="echo", max_tokens=1)
     await call.start()
     assert json.loads(await call.read())["choices"][0]["message"]["content"] == "a"
 
@@ -216,7 +216,7 @@ async def test_an_image_that_is_no_base64_is_the_clients_mistake() -> None:
 
 async def test_an_error_before_the_first_byte() -> None:
     for stream in (False, True):
-        call = open_upstream(UpstreamClient(), route_to(SANDBOX, "error-before-first-byte"), chat(stream=stream))
+        call = open_call(UpstreamClient(), SANDBOX, chat(stream=stream), model="error-before-first-byte")
         with pytest.raises(UpstreamFailure) as caught:
             await call.start()
         assert (caught.value.kind, caught.value.status, caught.value.may_retry) == (FailureKind.SERVER_ERROR, 500, True)
@@ -232,7 +232,7 @@ async def test_an_error_in_mid_stream_comes_after_content() -> None:
         relay.feed(payloads[-1])
     assert caught.value.produced
     assert relay.output_bytes > 0
-    call = open_upstream(UpstreamClient(), route_to(SANDBOX, "error-mid-stream"), chat())
+    call = open_call(UpstreamClient(), SANDBOX, chat(), model="error-mid-stream")
     await call.start()
     with pytest.raises(UpstreamFailure):
         await call.read()
@@ -249,7 +249,7 @@ async def test_the_slow_model_pauses_before_each_chunk(monkeypatch: pytest.Monke
     assert len(pauses) == 13
     assert set(pauses) == {0.5}
     pauses.clear()
-    call = open_upstream(UpstreamClient(), route_to(SANDBOX, "slow"), chat())
+    call = open_call(UpstreamClient(), SANDBOX, chat(), model="slow")
     await call.start()
     await call.read()
     assert sum(pauses) == 5.0

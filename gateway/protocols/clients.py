@@ -1,0 +1,23 @@
+"""The protocols that clients speak: what differs between them whatever upstream answers."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from billing.rating import TokenUsage
+from gateway.protocols.openai_errors import stream_error
+from gateway.protocols.openai_told import tell_usage
+
+
+class ClientProtocol(NamedTuple):
+    """One of them."""
+
+    name: str
+    #: What the ids of its answers begin with.
+    id_prefix: str
+    #: A whole answer with its usage replaced by what is billed.
+    tell_usage: Callable[[bytes, TokenUsage], bytes]
+    #: An error body as the last event of a stream.
+    error_event: Callable[[bytes], bytes]
+
+
+CHAT = ClientProtocol("openai_chat", "chatcmpl-", tell_usage, stream_error)
