@@ -1,10 +1,25 @@
-"""The thinking of earlier turns, as chat clients send it back in ``reasoning_details``, as thinking blocks again."""
+"""Thinking blocks of Messages as the ``reasoning_details`` that chat clients get, and back again."""
 
 from typing import Any
 
 from gateway.translate.tables import DETAILS_FORMAT
 
 type Detail = dict[str, Any]
+
+
+def text_detail(index: int, *, text: str | None = None, signature: str | None = None) -> Detail:
+    """Return a thinking block, or a part of one in a stream: its text, or the signature at its end."""
+    detail: Detail = {"type": "reasoning.text"}
+    if text is not None:
+        detail["text"] = text
+    if signature:
+        detail["signature"] = signature
+    return detail | {"format": DETAILS_FORMAT, "index": index}
+
+
+def encrypted_detail(index: int, data: str) -> Detail:
+    """Return a redacted thinking block."""
+    return {"type": "reasoning.encrypted", "data": data, "format": DETAILS_FORMAT, "index": index}
 
 
 def thinking_blocks(details: list[Detail]) -> list[dict[str, Any]]:
