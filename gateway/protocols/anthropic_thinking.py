@@ -19,3 +19,9 @@ def capped_budget(budget: int, max_tokens: int | None) -> int | None:
 def effort_of(budget: int) -> str:
     """Return the effort that a budget stands for: the nearest that is not above it, at least "low"."""
     return next((name for name in ("high", "medium") if budget >= BUDGETS[name]), "low")
+
+
+def thinking_for(effort: str, max_tokens: int | None) -> dict[str, str | int]:
+    """Return the ``thinking`` object for an effort, switched off where the ceiling on output leaves too little."""
+    budget = capped_budget(BUDGETS[effort], max_tokens)
+    return {"type": "disabled"} if budget is None else {"type": "enabled", "budget_tokens": budget}

@@ -11,9 +11,10 @@ _TOO_LONG = (
     "maximum context length",
     "context window",
     "prompt is too long",
+    "exceed context limit",
     "too many tokens",
 )
-_KINDS = {
+KINDS_BY_STATUS = {
     400: FailureKind.CLIENT_CONTENT,
     401: FailureKind.AUTH,
     402: FailureKind.AUTH,
@@ -31,20 +32,20 @@ _KINDS = {
 def failure_from_status(status: int, error: Any, *, retry_after: float | None = None) -> UpstreamFailure:
     """Return the failure for an answer that is not 200; ``error`` is its error object, decoded, or its text."""
     kind = FailureKind.SERVER_ERROR if status >= 500 else FailureKind.INVALID
-    kind = _KINDS.get(status, kind)
-    detail, code = _detail_of(error), ""
+    kind = KINDS_BY_STATUS.get(status, kind)
+    detail, code = detail_of(error), ""
     if kind is FailureKind.CLIENT_CONTENT:
-        code = _code_of(detail)
+        code = code_of(detail)
     return UpstreamFailure(kind, detail, status=status, retry_after=retry_after, code=code)
 
 
 def failure_from_error(error: Any, *, produced: bool) -> UpstreamFailure:
     """Return the failure for an error object that came with status 200, in a stream or as a whole answer."""
-    detail = _detail_of(error)
+    detail = detail_of(error)
     marks = (
         f"{error.get('code', '')} {error.get('type', '')} {error.get('status', '')}" if isinstance(error, dict) else ""
     )
-    kind, code = FailureKind.SERVER_ERROR, _code_of(detail)
+    kind, code = FailureKind.SERVER_ERROR, code_of(detail)
     if "rate_limit" in marks or "429" in marks or "overloaded" in marks:
         kind = FailureKind.RATE_LIMITED
     elif code:
@@ -57,12 +58,13 @@ def stream_error(error_body: bytes) -> bytes:
     return b"data: " + error_body + b"\n\n"
 
 
-def _code_of(detail: str) -> str:
+def code_of(detail: str) -> str:
+    """Return our code for a refusal that we recognise, else an empty string."""
     lowered = detail.lower()
     return "context_length_exceeded" if any(mark in lowered for mark in _TOO_LONG) else ""
 
 
-def _detail_of(error: Any) -> str:
+def detail_of(error: Any) -> str:
     """Return an error in one line: upstreams quote what clients sent, and that may not write lines of our log."""
     text = str(error)
     if isinstance(error, dict):

@@ -11,12 +11,12 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 #: Fields in which aggregators and hosts name themselves.
-_THEIRS = ("provider", "x_groq")
+UPSTREAM_FIELDS = ("provider", "x_groq")
 
 
 def told_fields(fields: dict[str, Raw]) -> dict[str, Raw]:
     """Return an answer's or chunk's fields without what names the upstream or its prices; changes them in place."""
-    for name in _THEIRS:
+    for name in UPSTREAM_FIELDS:
         fields.pop(name, None)
     usage = fields.get("usage")
     if usage is not None and bytes(usage)[:1] == b"{":

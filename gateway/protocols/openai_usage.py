@@ -6,9 +6,7 @@ import msgspec
 
 from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, estimated_output
-
-#: No request of any model known uses more; a larger report is an error of the upstream.
-MAX_TOKENS = 100_000_000
+from gateway.protocols.counts import MAX_TOKENS, clamped, is_number
 
 
 class ReportedUsage(msgspec.Struct, gc=False):
@@ -34,15 +32,15 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
     if reported.prompt_tokens is None and reported.completion_tokens is None:
         return None, NO_FLAGS
     flags: set[str] = set()
-    if not _is_number(reported.prompt_tokens) and not _is_number(reported.completion_tokens):
+    if not is_number(reported.prompt_tokens) and not is_number(reported.completion_tokens):
         return None, frozenset({"usage_unreadable"})
-    prompt = _clamp(reported.prompt_tokens, MAX_TOKENS, flags)
-    output = _clamp(reported.completion_tokens, MAX_TOKENS, flags)
+    prompt = clamped(reported.prompt_tokens, MAX_TOKENS, flags)
+    output = clamped(reported.completion_tokens, MAX_TOKENS, flags)
     asked, made = _details(reported.prompt_tokens_details), _details(reported.completion_tokens_details)
     cached = asked.get("cached_tokens")
-    cache_read = _clamp(reported.prompt_cache_hit_tokens if cached is None else cached, prompt, flags)
-    cache_write = _clamp(asked.get("cache_write_tokens"), prompt - cache_read, flags)
-    total = _clamp(reported.total_tokens, 2 * MAX_TOKENS, flags)
+    cache_read = clamped(reported.prompt_cache_hit_tokens if cached is None else cached, prompt, flags)
+    cache_write = clamped(asked.get("cache_write_tokens"), prompt - cache_read, flags)
+    total = clamped(reported.total_tokens, 2 * MAX_TOKENS, flags)
     beside = total - prompt - output
     reasoning = made.get("reasoning_tokens")
     if beside > 0 and (reasoning is None or reasoning == beside):
@@ -59,30 +57,11 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
             cache_read=cache_read,
             cache_write=cache_write,
             output=output,
-            reasoning=_clamp(reasoning, output, flags),
+            reasoning=clamped(reasoning, output, flags),
         ),
         frozenset(flags) if flags else NO_FLAGS,
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _details(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _clamp(value: Any, at_most: int, flags: set[str]) -> int:
-    if value is None:
-        return 0
-    if type(value) is int and 0 <= value <= at_most:
-        return value
-    if not _is_number(value):
-        flags.add("usage_clamped")
-        return 0
-    number = int(value)
-    if 0 <= number <= at_most:
-        return number
-    flags.add("usage_clamped")
-    return max(0, min(number, at_most))

@@ -1,0 +1,58 @@
+"""What a Messages client is told beside the answer itself: usage as it is billed, and nothing of who answered."""
+
+import msgspec
+from msgspec import Raw
+
+from billing.rating import TokenUsage
+from gateway.protocols.openai_told import UPSTREAM_FIELDS
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_counts = msgspec.json.Decoder(dict[str, int]).decode
+_encode = msgspec.json.encode
+
+
+def messages_usage_object(usage: TokenUsage) -> dict[str, int | dict[str, int]]:
+    """Return the ``usage`` object as the protocol counts it."""
+    told: dict[str, int | dict[str, int]] = {
+        "input_tokens": usage.input,
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output,
+    }
+    if usage.reasoning:
+        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return told
+
+
+def told_usage(given: Raw | None, usage: TokenUsage) -> Raw:
+    """Return the ``usage`` object for a client; of the upstream's own only the parts of cache writes stay, if they add up."""
+    told: dict[str, object] = dict(messages_usage_object(usage))
+    if given is not None and (parts := _cache_parts(given, usage.cache_write)) is not None:
+        told["cache_creation"] = parts
+    return Raw(_encode(told))
+
+
+def told_message(fields: dict[str, Raw], *, response_id: Raw, model: Raw) -> dict[str, Raw]:
+    """Return a message's fields with our id and model and without what names the upstream; changes them in place."""
+    fields["id"], fields["model"] = response_id, model
+    fields.setdefault("type", Raw(b'"message"'))
+    fields.setdefault("role", Raw(b'"assistant"'))
+    for name in UPSTREAM_FIELDS:
+        fields.pop(name, None)
+    return fields
+
+
+def tell_messages_usage(body: bytes, usage: TokenUsage) -> bytes:
+    """Return a whole message, or a ``message_delta``, with its ``usage`` replaced by ours; all else stays byte for byte."""
+    fields = _decode_fields(body)
+    fields["usage"] = told_usage(fields.get("usage"), usage)
+    return _encode(fields)
+
+
+def _cache_parts(given: Raw, total: int) -> dict[str, int] | None:
+    try:
+        parts = _decode_counts(_decode_fields(given)["cache_creation"])
+    except (msgspec.DecodeError, RecursionError, KeyError):
+        return None
+    known = {name: count for name, count in parts.items() if name.endswith("_input_tokens") and count >= 0}
+    return known if sum(known.values()) == total else None
