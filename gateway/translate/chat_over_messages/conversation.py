@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.protocols.jsoncheck import InvalidJsonError, check_json
+from gateway.protocols.wording import RequestShapeError
 from gateway.translate.chat_over_messages.content import Block, blocks_of, mark_last, text_blocks
 from gateway.translate.chat_over_messages.reasoning import thinking_blocks
 from gateway.translate.chat_over_messages.shapes import (
@@ -83,7 +84,7 @@ class Conversation:
         elif role == "tool":
             if not message.tool_call_id:
                 raise missing(f"{where}.tool_call_id")
-            self._add_result(message.tool_call_id, message, where, f"{where}.tool_call_id")
+            self._add_result(message.tool_call_id, message, where)
         elif role in ("system", "developer"):
             blocks = text_blocks(message.content, where)
             mark_last(blocks, message.cache_control)
@@ -91,7 +92,7 @@ class Conversation:
         elif role == "function":
             if not message.name:
                 raise missing(f"{where}.name")
-            self._add_result(f"function:{message.name}", message, where, f"{where}.name")
+            self._add_result(f"function:{message.name}", message, where)
         else:
             known = '"system", "developer", "user", "assistant" or "tool"'
             raise invalid(f"{where}.role", f'must be {known}, it is "{role[:40]}".')
@@ -105,14 +106,18 @@ class Conversation:
             raise invalid("messages", "must hold a message of the user with something in it.")
 
     def _say(self, role: str, blocks: list[Block], message: ChatMessage) -> None:
-        mark_last(blocks, message.cache_control)
+        if message.cache_control is not None:
+            mark_last(blocks, message.cache_control)
         if blocks:
             self._turn(role).content += blocks
 
     def _turn(self, role: str) -> Turn:
-        if not self.turns or self.turns[-1].role != role:
-            self.turns.append(Turn(role))
-        return self.turns[-1]
+        turns = self.turns
+        if turns and turns[-1].role == role:
+            return turns[-1]
+        turn = Turn(role)
+        turns.append(turn)
+        return turn
 
     def _answer_of(self, message: ChatMessage, where: str) -> list[Block]:
         if message.audio is not None:
@@ -124,16 +129,17 @@ class Conversation:
         if message.refusal and not message.refusal.isspace():
             blocks.append({"type": "text", "text": message.refusal})
         for index, call in enumerate(message.tool_calls or ()):
-            blocks.append(self._call_of(call, f"{where}.tool_calls[{index}]"))
+            blocks.append(self._use_of(call, f"{where}.tool_calls[{index}]"))
         if message.function_call is not None:
-            function, at = message.function_call, f"{where}.function_call"
+            name = message.function_call.name
             made_up = f"function_call_{len(self._ids)}"
-            blocks.append(self._use_of(function, made_up, f"function:{function.name}", at))
+            self._open_call(made_up, f"function:{name}")
+            blocks.append(self._block_of(message.function_call, made_up, f"{where}.function_call"))
         if self._open:
             self._where_asked = where
         return blocks
 
-    def _call_of(self, call: ToolCall, where: str) -> Block:
+    def _use_of(self, call: ToolCall, where: str) -> Block:
         if call.type != "function":
             raise unsupported(where, f'calls of type "{call.type[:80]}" cannot be sent to this model, only functions.')
         if call.function is None:
@@ -143,37 +149,40 @@ class Conversation:
         call_id = _upstream_id(call.id)
         if call_id in self._ids:
             raise invalid(f"{where}.id", f'is "{call.id[:80]}", which another call in this conversation has too.')
-        return self._use_of(call.function, call_id, call.id, f"{where}.function")
+        self._open_call(call_id, call.id)
+        return self._block_of(call.function, call_id, f"{where}.function")
 
-    def _use_of(self, function: FunctionCall, call_id: str, key: str, where: str) -> Block:
+    def _open_call(self, call_id: str, key: str) -> None:
         self._ids.add(call_id)
         self._open[key] = call_id
-        name = checked_name(function.name, f"{where}.name")
-        self.tool_names[name] = None
-        arguments = _arguments_of(function.arguments, f"{where}.arguments")
-        return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
 
-    def _add_result(self, key: str, message: ChatMessage, where: str, param: str) -> None:
+    def _block_of(self, function: FunctionCall, call_id: str, where: str) -> Block:
+        name = function.name
+        if name not in self.tool_names:
+            self.tool_names[checked_name(name, f"{where}.name")] = None
+        return {"type": "tool_use", "id": call_id, "name": name, "input": _arguments_of(function.arguments, where)}
+
+    def _add_result(self, key: str, message: ChatMessage, where: str) -> None:
         call_id = self._open.pop(key, None)
         if call_id is None:
-            shown = key.removeprefix("function:")[:80]
-            what = (
-                "which has its result already"
-                if _upstream_id(key) in self._ids
-                else "which was not asked for just before"
-            )
-            raise invalid(param, f'is "{shown}", {what}.')
-        blocks = blocks_of(message.content, where)
+            raise self._unasked(key, where)
+        content = message.content
         result: Block = {"type": "tool_result", "tool_use_id": call_id}
-        if type(message.content) is str and blocks:
-            result["content"] = message.content
-        elif blocks:
-            result["content"] = blocks
+        blocks = blocks_of(content, where)
+        if blocks:
+            result["content"] = content if isinstance(content, str) else blocks
         if message.cache_control is not None:
             result["cache_control"] = message.cache_control
         turn = self._turn("user")
         turn.content.insert(turn.results, result)
         turn.results += 1
+
+    def _unasked(self, key: str, where: str) -> RequestShapeError:
+        shown = key.removeprefix("function:")
+        param = f"{where}.tool_call_id" if shown == key else f"{where}.name"
+        if _upstream_id(key) in self._ids:
+            return invalid(param, f'is "{shown[:80]}", and that call has its result already.')
+        return invalid(param, f'is "{shown[:80]}", which no call of the assistant just before has.')
 
     def _check_answered(self) -> None:
         if self._open:
@@ -210,15 +219,14 @@ def _upstream_id(call_id: str) -> str:
 
 
 def _arguments_of(arguments: str | None, where: str) -> Any:
-    """Return the arguments of a call as an object, byte for byte."""
+    """Return the arguments of the call at ``where`` as an object, byte for byte."""
     if not arguments or arguments.isspace() or arguments == "null":
         return {}
     try:
         text = arguments.encode()
         check_json(text)
         _decode_object(text)
-    except InvalidJsonError as error:
-        raise invalid(where, f"must be a JSON object in a string: {error.message}") from None
-    except msgspec.DecodeError as error:  # of its grammar, or of its type
-        raise invalid(where, f"must be a JSON object in a string: {error}.") from None
+    except (InvalidJsonError, msgspec.DecodeError) as error:
+        reason = error.message if isinstance(error, InvalidJsonError) else f"{error}."
+        raise invalid(f"{where}.arguments", f"must be a JSON object in a string: {reason}") from None
     return Raw(text)

@@ -37,7 +37,7 @@ TRANSLATED = frozenset(
     | {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"}
     | {"reasoning_effort", "thinking", "user", "safety_identifier", "cache_control"}
 )
-_SETTLED = TRANSLATED | DROPPED.keys()
+_SETTLED = frozenset(TRANSLATED | DROPPED.keys())
 _LEAVE_OUT = "is not supported by this model. Leave it out."
 
 
@@ -48,6 +48,8 @@ def check_knobs(fields: dict[str, Raw], n: int) -> None:
     """
     if n > 1:
         raise RequestShapeError("unsupported_parameter", "n must be 1: this model gives one answer to a request.", "n")
+    if _SETTLED.issuperset(fields):
+        return
     for name in fields.keys() - _SETTLED:
         harmless = REFUSED.get(name, (b"null",))
         value = bytes(fields[name])

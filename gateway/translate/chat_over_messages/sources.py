@@ -1,12 +1,15 @@
 """Images and files of chat completions as images and documents of Messages: what a data URL holds, and whether it is sound."""
 
 import binascii
+import string
 from typing import Any
+
+from msgspec import Raw
 
 from gateway.translate.chat_over_messages.shapes import File, invalid, missing, unsupported
 
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_PADDING = (b"", b"=", b"==")
+#: Letters of base64 become 0, all else 1: a translation and a search for one byte run at the speed of memory.
+_IS_FOREIGN = bytes(chr(byte) not in f"{string.ascii_letters}{string.digits}+/" for byte in range(256))
 #: Images that Messages upstreams read, and a name that is in use for one of them.
 _IMAGES = {name: name for name in ("image/jpeg", "image/png", "image/gif", "image/webp")} | {"image/jpg": "image/jpeg"}
 _PDF = "application/pdf"
@@ -75,11 +78,13 @@ def _taken_apart(url: str, where: str) -> tuple[str, str]:
 
 
 def _base64_source(media_type: str, data: str, where: str) -> dict[str, Any]:
-    # One pass in C that keeps nothing but the padding: decoding would copy the whole image.
-    rest = data.encode().translate(None, _BASE64)
-    if not data or len(data) % 4 or rest not in _PADDING or not data.endswith(rest.decode()):
+    encoded = data.encode()
+    letters = encoded.rstrip(b"=") if encoded.endswith(b"=") else encoded
+    padding = len(encoded) - len(letters)
+    if not letters or len(encoded) % 4 or padding > 2 or 1 in letters.translate(_IS_FOREIGN):
         raise invalid(where, "holds data that is not valid base64.")
-    return {"type": "base64", "media_type": media_type, "data": data}
+    # Base64 needs no escapes: as it is, it is JSON, and megabytes are copied instead of scanned.
+    return {"type": "base64", "media_type": media_type, "data": Raw(b"".join((b'"', encoded, b'"')))}
 
 
 def _guessed_type(file: File, data: str, where: str) -> str:

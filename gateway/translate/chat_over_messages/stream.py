@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Raw
 
 from billing.rating import TokenUsage
+from gateway.protocols.answers import Labels
 from gateway.protocols.anthropic_reader import MessagesReader
 from gateway.protocols.anthropic_shapes import AnswerBlock, Event, EventDelta
-from gateway.protocols.answers import Labels
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_request import ChatRequest
 from gateway.protocols.openai_told import usage_chunk

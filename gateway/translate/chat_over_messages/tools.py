@@ -28,6 +28,11 @@ class Offer(NamedTuple):
         return self.choice is not None and self.choice["type"] in ("any", "tool")
 
 
+#: The fields that speak of tools.
+_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+_NOTHING = Offer([], None)
+
+
 def is_legacy(request: ChatRequest) -> bool:
     """Whether the client knows only ``functions``: it reads ``function_call``, which is one call at most."""
     return "functions" in request.fields and "tools" not in request.fields
@@ -42,6 +47,8 @@ def offer_of(request: ChatRequest, named_before: dict[str, None]) -> Offer:
             without tools; then these stand in, and may not be used again.
     """
     fields = request.fields
+    if not named_before and _FIELDS.isdisjoint(fields):
+        return _NOTHING
     tools = [_tool_of(tool, f"tools[{index}]") for index, tool in enumerate(shapes.TOOLS.read(fields) or ())]
     for index, function in enumerate(shapes.FUNCTIONS.read(fields) or ()):
         tools.append(_function_of(function, f"functions[{index}]", function.cache_control))

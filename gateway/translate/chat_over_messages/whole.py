@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.protocols.answers import NO_FLAGS, Labels, WholeAnswer
 from gateway.protocols.anthropic_errors import failure_from_messages_error
 from gateway.protocols.anthropic_shapes import AnswerBlock, WholeMessage, message_in, output_in_block
 from gateway.protocols.anthropic_usage import messages_usage_from
-from gateway.protocols.answers import NO_FLAGS, Labels, WholeAnswer
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_request import ChatRequest
 from gateway.protocols.openai_told import usage_object
@@ -88,11 +88,11 @@ def _message(blocks: list[AnswerBlock]) -> dict[str, Any]:
         else:
             details.append(encrypted_detail(thoughts, block.data or ""))
             thoughts += 1
-    told: dict[str, Any] = {"role": "assistant", "content": text or None}
-    for name, value in (("reasoning_content", reasoning), ("reasoning_details", details)):
-        if value:
-            told[name] = value
-    for name, items in (("annotations", annotations), ("tool_calls", calls)):
-        if items:
-            told[name] = items
-    return told
+    more: dict[str, Any] = {
+        "reasoning_content": reasoning,
+        "reasoning_details": details,
+        "annotations": annotations,
+        "tool_calls": calls,
+    }
+    told = {"role": "assistant", "content": text or None}
+    return told | {name: value for name, value in more.items() if value}
