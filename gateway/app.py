@@ -1,12 +1,12 @@
 """The gateway's own ASGI application: the data plane's routes, and the one place where errors become answers."""
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.endpoints import chat, models
+from gateway.endpoints import chat, messages, models
 from gateway.errors import ApiError, internal_error, not_found, shown, unavailable
-from gateway.http import LINE, Receive, Scope, Send, send_error
+from gateway.http import LINE, Receive, Scope, Send, send_error, send_json
 from gateway.pipeline import Arrival, Gateway
 from gateway.store import StoreUnavailableError
 
@@ -14,7 +14,15 @@ log = logging.getLogger(__name__)
 
 #: Bases under which every endpoint answers; Anthropic's SDKs add their own /v1 to the base URL.
 BASES = ("/api/v1/v1", "/api/v1")
+#: Where clients of Messages look whose base is /api and who add nothing to it.
+SHORT_BASE, SHORT_ENDPOINTS = "/api", frozenset({"/messages", "/messages/count_tokens"})
 ONE_MODEL = "/models/"
+#: Claude Code asks {base}/api/hello whether anybody is there.
+HELLO, HELLOS = "/api/hello", frozenset({"/api/api/hello", "/api/v1/api/hello"})
+POSTS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
+    "/chat/completions": chat.serve,
+    "/messages": messages.serve,
+}
 NONE: dict[str, Any] = {}
 
 
@@ -54,13 +62,18 @@ class GatewayApp:
         await send_error(send, failure, request_id=arrival.id.hex, unread=unread)
 
     async def _route(self, method: str, path: str, arrival: Arrival) -> None:
+        name = _endpoint_of(path)
+        if name == HELLO:
+            _require(method, "HEAD", path)
+            await send_json(arrival.send, b"{}", request_id=arrival.id.hex)
+            return
         gateway = self.gateway
         if gateway is None:
             raise unavailable("The service is starting. Try again in a second.")
-        name = _endpoint_of(path)
-        if name == "/chat/completions":
+        serve = POSTS.get(name)
+        if serve is not None:
             _require(method, "POST", path)
-            await chat.serve(arrival, gateway)
+            await serve(arrival, gateway)
         elif name == "/models":
             _require(method, "GET", path)
             await models.serve_list(arrival, gateway)
@@ -76,10 +89,13 @@ def _has_body(scope: Scope) -> bool:
 
 
 def _endpoint_of(path: str) -> str:
+    if path in HELLOS:
+        return HELLO
     for base in BASES:
         if path.startswith(base + "/"):
             return path[len(base) :]
-    return ""
+    short = path.removeprefix(SHORT_BASE)
+    return short if short in SHORT_ENDPOINTS else ""
 
 
 def _require(method: str, allowed: str, path: str) -> None:

@@ -48,6 +48,9 @@ class Profile:
     takes_image_urls: bool = True
     #: What one image costs at most, in tokens, for upper bounds.
     image_tokens: int = 8_192
+    #: How it wants its credential, where that is not its protocol's way ("" is that: Bearer for chat completions, x-api-key for
+    #: Messages).
+    auth: Literal["", "bearer", "api-key", "x-api-key"] = ""
     #: How it is asked to think, of the providers that speak chat completions: the field ``reasoning_effort``; an object
     #: ``thinking`` that is on or off (DeepSeek, GLM); or not at all.
     reasoning: Literal["effort", "thinking", "none"] = "effort"

@@ -119,13 +119,10 @@ def _ensure_key(demo: Demo, *, workspace: "Workspace", user: "User") -> None:
 def _apply_catalogs(applied: Mapping[str, str], *, environ: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
     """Apply each catalog that is new or has changed since the last start: what was edited in the admin stays."""
     notes, catalogs = [], {"demo": _catalog_file("catalog.toml")}
-    if environ.get("OPENAI_API_KEY"):
-        catalogs["openai"] = _catalog_file("openai.toml")
-        notes.append("OPENAI_API_KEY is set: the models openai/… are in the catalog.")
-    if environ.get("ANTHROPIC_API_KEY"):
-        notes.append(
-            "ANTHROPIC_API_KEY is set, but Anthropic's protocol is not supported yet: its models are left out."
-        )
+    for provider in ("openai", "anthropic"):
+        if environ.get(_key_of(provider)):
+            catalogs[provider] = _catalog_file(f"{provider}.toml")
+            notes.append(f"{_key_of(provider)} is set: the models {provider}/… are in the catalog.")
     local = _ollama_catalog()
     if local:
         catalogs["ollama"] = local
@@ -133,11 +130,15 @@ def _apply_catalogs(applied: Mapping[str, str], *, environ: Mapping[str, str]) -
     known = {model.public_id for model in load_snapshot(with_credentials=False).models.values()}
     digests = {}
     for name, data in catalogs.items():
-        digests[name] = hashlib.sha256(json.dumps([data, environ.get("OPENAI_API_KEY")]).encode()).hexdigest()
+        digests[name] = hashlib.sha256(json.dumps([data, environ.get(_key_of(name))]).encode()).hexdigest()
         is_there = all(model["id"] in known for model in data["models"])
         if applied.get(name) != digests[name] or not is_there:
             apply_catalog(data, environ=environ)
     return notes, digests
+
+
+def _key_of(provider: str) -> str:
+    return f"{provider.upper()}_API_KEY"
 
 
 def _catalog_file(name: str) -> dict[str, Any]:

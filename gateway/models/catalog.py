@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 class Protocol(models.TextChoices):
     """The wire format that an upstream speaks."""
 
-    OPENAI_CHAT = "openai_chat"
-    SANDBOX = "sandbox"
+    OPENAI_CHAT = "openai_chat", "OpenAI chat completions"
+    ANTHROPIC_MESSAGES = "anthropic_messages", "Anthropic Messages"
+    SANDBOX = "sandbox", "Sandbox"
 
 
 class Upstream(models.Model):

@@ -66,9 +66,14 @@ class Arrival(msgspec.Struct):
 
 
 async def run(
-    arrival: Arrival, *, protocol: ClientProtocol, parse: Callable[[bytes], Generation], gateway: Gateway
+    arrival: Arrival,
+    *,
+    protocol: ClientProtocol,
+    parse: Callable[[bytes], Generation],
+    gateway: Gateway,
+    betas: tuple[str, ...] = (),
 ) -> None:
-    """Serve one request that came in ``protocol``.
+    """Serve one request that came in ``protocol``; ``betas`` are features to switch on at upstreams of the same one.
 
     Raises ApiError and StoreUnavailableError for what goes wrong before it is admitted.
     """
@@ -87,6 +92,7 @@ async def run(
         principal=principal,
         protocol=protocol,
         request=parse(body),
+        betas=betas,
         line=arrival.line,
     )
     exchange.model = find_model(

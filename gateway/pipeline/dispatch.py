@@ -170,7 +170,8 @@ class Dispatcher:
         try:
             pair = pair_for(exchange.protocol.name, route.upstream.protocol)
             body = pair.body(exchange.request, _target(exchange, route))
-            async with aclosing(open_upstream(self._client, route, body, stream=exchange.request.stream)) as call:
+            stream, betas = exchange.request.stream, exchange.betas
+            async with aclosing(open_upstream(self._client, route, body, stream=stream, betas=betas)) as call:
                 await attempt(call, pair)
         except RequestShapeError as refusal:
             return refusal
@@ -207,4 +208,5 @@ def _target(exchange: Exchange, route: RouteInfo) -> Target:
         profile=profile_of(route.upstream.provider),
         max_tokens=exchange.max_tokens,
         max_output_tokens=min(model.max_output_tokens or model.context_window, model.context_window),
+        can_reason="reasoning" in model.tags,
     )

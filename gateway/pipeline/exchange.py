@@ -25,6 +25,8 @@ class Exchange(msgspec.Struct):
     principal: Principal
     protocol: ClientProtocol
     request: Generation
+    #: Beta features that the client wants of an upstream that speaks its protocol.
+    betas: tuple[str, ...] = ()
     #: The client's connection itself, where the server offers it.
     line: Line | None = None
 

@@ -101,8 +101,8 @@ class MessagesRequest(msgspec.Struct, frozen=True):
 
     @property
     def wants_reasoning(self) -> bool:
-        """Whether thinking was asked for: by a budget, adaptively, or by an effort."""
-        if self.thinking is not None and self.thinking.type != "disabled":
+        """Whether thinking was asked for, by a budget or an effort. Adaptive thinking leaves it to the model."""
+        if self.thinking is not None and self.thinking.type == "enabled":
             return True
         return self.reasoning_effort is not None and self.reasoning_effort != "none"
 

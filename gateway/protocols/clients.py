@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from billing.rating import TokenUsage
+from gateway.protocols.anthropic_errors import messages_error_event
+from gateway.protocols.anthropic_told import tell_messages_usage
 from gateway.protocols.openai_errors import stream_error
 from gateway.protocols.openai_told import tell_usage
 
@@ -21,3 +23,4 @@ class ClientProtocol(NamedTuple):
 
 
 CHAT = ClientProtocol("openai_chat", "chatcmpl-", tell_usage, stream_error)
+MESSAGES = ClientProtocol("anthropic_messages", "msg_", tell_messages_usage, messages_error_event)

@@ -78,7 +78,7 @@ class Generation(Protocol):
 
     @property
     def wants_reasoning(self) -> bool:
-        """Whether the client asked for reasoning: an effort, a thinking budget, adaptive thinking."""
+        """Whether the client asked for reasoning: an effort or a budget. Adaptive thinking leaves it to the model."""
         ...
 
 
@@ -92,6 +92,8 @@ class Target(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     #: What the model writes at most, for protocols that demand a limit where the client gave none.
     max_output_tokens: int = 4_096
+    #: The model can think. One that cannot is not asked to, where the client left it to the model (adaptive thinking).
+    can_reason: bool = True
 
 
 def input_upper_bound(request: Generation, *, image_tokens: int = IMAGE_TOKENS) -> int:

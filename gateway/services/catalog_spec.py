@@ -9,12 +9,7 @@ from gateway.models.catalog import ModelKind, Protocol, model_id_is_valid
 from gateway.services.catalog_fields import MAX_INTEGER, CatalogError, Fields
 from gateway.services.upstream_urls import url_problems
 
-#: Protocols by name; a text is why it is refused.
-PROTOCOLS = {
-    Protocol.OPENAI_CHAT.value: "",
-    Protocol.SANDBOX.value: "",
-    "anthropic_messages": '"anthropic_messages" is not supported by this version yet; use "openai_chat"',
-}
+PROTOCOLS = {protocol.value: "" for protocol in Protocol}
 KINDS = {kind.value: "" for kind in ModelKind}
 #: The defaults of gateway.models.Upstream, in seconds.
 TIMEOUTS = {"connect_timeout": 5.0, "first_byte_timeout": 120.0, "idle_timeout": 60.0, "total_timeout": 600.0}

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from gateway.types import RouteInfo
+from gateway.upstreams.anthropic_messages import AnthropicMessagesCall
 from gateway.upstreams.client import UpstreamClient
 from gateway.upstreams.failures import FailureKind, UpstreamFailure
 from gateway.upstreams.openai_chat import OpenAIChatCall
@@ -37,11 +38,18 @@ class UpstreamCall(Protocol):
         ...
 
 
-def open_upstream(client: UpstreamClient, route: RouteInfo, body: bytes, *, stream: bool) -> UpstreamCall:
-    """Return the call of ``route`` with ``body``, which its protocol's translator made; not yet started. Raises UpstreamFailure."""
+def open_upstream(
+    client: UpstreamClient, route: RouteInfo, body: bytes, *, stream: bool, betas: tuple[str, ...] = ()
+) -> UpstreamCall:
+    """Return the call of ``route`` with ``body``, which its protocol's translator made; not yet started. Raises UpstreamFailure.
+
+    ``betas`` are features of Anthropic's protocol; the others know none.
+    """
     protocol = route.upstream.protocol
     if protocol == "openai_chat":
         return OpenAIChatCall(client, route.upstream, body, stream=stream)
+    if protocol == "anthropic_messages":
+        return AnthropicMessagesCall(client, route.upstream, body, stream=stream, betas=betas)
     if protocol == "sandbox":
         return SandboxCall(route, body)
     raise UpstreamFailure(FailureKind.INVALID, f"no adapter speaks {protocol!r}")

@@ -49,6 +49,7 @@ class Auth(StrEnum):
     """How a provider wants its credential: what stands before it in the header's line."""
 
     BEARER = "Authorization: Bearer "
+    API_KEY = "Api-Key: "
     X_API_KEY = "X-Api-Key: "
 
 
@@ -107,7 +108,7 @@ class UpstreamClient:
         )
         return await self._call(upstream, target, head + b"Content-Length: %d\r\n\r\n" % len(body), body)
 
-    async def get(self, upstream: UpstreamInfo, path: str, *, auth: Auth = Auth.BEARER) -> Answer:
+    async def get(self, upstream: UpstreamInfo, path: str, *, auth: Auth = Auth.BEARER, headers: str = "") -> Answer:
         """Ask for ``path`` and return the answer when its status and headers are there. Raises UpstreamFailure."""
         target, head = _address_and_head(
             "GET",
@@ -117,6 +118,7 @@ class UpstreamClient:
             "application/json",
             upstream.allow_private_network,
             auth,
+            headers,
         )
         return await self._call(upstream, target, head + b"\r\n", b"")
 

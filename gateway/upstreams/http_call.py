@@ -12,6 +12,8 @@ from gateway.upstreams.client import MAX_ERROR_BODY, Auth, UpstreamClient
 from gateway.upstreams.profiles import profile_of
 from gateway.upstreams.taker import Taker, hand_over
 
+#: A profile's way of sending a credential.
+AUTH = {"bearer": Auth.BEARER, "api-key": Auth.API_KEY, "x-api-key": Auth.X_API_KEY}
 MAX_RETRY_AFTER = 3600.0
 #: What a decode raises for bytes that are no JSON, no UTF-8, or nested without end.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -34,6 +36,11 @@ class HttpCall:
         self._answer: Answer | None = None
         self._complete = False
 
+    @classmethod
+    def auth_for(cls, upstream: UpstreamInfo) -> Auth:
+        """Return how an upstream wants its credential: its provider's way, else its protocol's."""
+        return AUTH.get(profile_of(upstream.provider).auth, cls.auth)
+
     @property
     def stops_billing_on_cancel(self) -> bool:
         """Whether the provider stops producing when the connection is dropped; else it is to be read to its end."""
@@ -43,7 +50,12 @@ class HttpCall:
         """Send the request; return when status and headers are known. Raises UpstreamFailure for any status but 200."""
         accept = "text/event-stream" if self._stream else "application/json"
         answer = await self._client.post(
-            self._upstream, self.path, self._body, accept=accept, auth=self.auth, headers=self._headers
+            self._upstream,
+            self.path,
+            self._body,
+            accept=accept,
+            auth=self.auth_for(self._upstream),
+            headers=self._headers,
         )
         self._answer = answer
         self._body = b""

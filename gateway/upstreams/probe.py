@@ -8,7 +8,9 @@ import msgspec
 from gateway.protocols.openai_errors import failure_from_status
 from gateway.types import RouteInfo, UpstreamInfo
 from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
+from gateway.upstreams.anthropic_messages import VERSION_HEADER, AnthropicMessagesCall
 from gateway.upstreams.client import MAX_ERROR_BODY
+from gateway.upstreams.openai_chat import OpenAIChatCall
 
 #: An operator waits for the answer: no test takes longer, whatever the upstream's own time limits are. Seconds.
 TIME_LIMIT = 20.0
@@ -56,13 +58,19 @@ async def _call(client: UpstreamClient, upstream: UpstreamInfo, model: str) -> s
         answer = _decoded(await call.read())
     finally:
         await call.aclose()
-    if not answer.get("choices"):
-        raise UpstreamFailure(FailureKind.INVALID, "its answer has no choices", status=200)
+    # The same tiny body is a request in both protocols; their answers differ.
+    content = "content" if upstream.protocol == "anthropic_messages" else "choices"
+    if not answer.get(content):
+        raise UpstreamFailure(FailureKind.INVALID, f"its answer has no {content}", status=200)
     return f"{model} answered a call."
 
 
 async def _list_models(client: UpstreamClient, upstream: UpstreamInfo) -> str:
-    response = await client.get(upstream, "/models")
+    if upstream.protocol == "anthropic_messages":
+        auth = AnthropicMessagesCall.auth_for(upstream)
+        response = await client.get(upstream, "/v1/models", auth=auth, headers=VERSION_HEADER)
+    else:
+        response = await client.get(upstream, "/models", auth=OpenAIChatCall.auth_for(upstream))
     try:
         limit = _MODEL_LIST_LIMIT if response.status == 200 else MAX_ERROR_BODY
         body = await client.read(response, at_most=limit)

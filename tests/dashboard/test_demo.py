@@ -100,12 +100,12 @@ def test_what_was_edited_in_the_admin_survives_the_next_start(tmp_path: Path) ->
 
 
 def test_keys_of_providers_add_their_models_or_say_what_is_missing(tmp_path: Path) -> None:
-    made = seed(tmp_path, OPENAI_API_KEY="sk-not-a-real-key", ANTHROPIC_API_KEY="sk-ant-not-real")
+    made = seed(tmp_path, OPENAI_API_KEY="sk-not-real", ANTHROPIC_API_KEY="sk-ant-not-real")
     models = load_snapshot().models
     assert "openai/gpt-4.1-mini" in models
-    assert not any(name.startswith("anthropic") for name in models)
-    assert any("not supported yet" in note for note in made.notes)
-    assert "sk-not-a-real-key" not in (tmp_path / "demo.json").read_text()
+    assert "anthropic/claude-haiku-4.5" in models
+    assert any("ANTHROPIC_API_KEY is set" in note for note in made.notes)
+    assert "not-real" not in (tmp_path / "demo.json").read_text()
 
 
 def test_a_local_ollama_adds_its_models_for_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ import msgspec
 from billing.rating import Rates
 from billing.types import Settled, Settlement
 from gateway.pipeline.exchange import Exchange
-from gateway.protocols.clients import CHAT
+from gateway.protocols.anthropic_request import parse_messages_request
+from gateway.protocols.clients import CHAT, MESSAGES
 from gateway.protocols.openai_chat import parse_chat_request
 from gateway.store import UsageRecord
 from gateway.types import ModelInfo, Principal, RouteInfo, UpstreamInfo
@@ -40,9 +41,10 @@ PRINCIPAL = Principal(
 )
 
 
-def make_route(name: str, *, priority: int = 1) -> RouteInfo:
+def make_route(name: str, *, priority: int = 1, protocol: str = "openai_chat") -> RouteInfo:
     """Make a route to an upstream of that name."""
-    upstream = UpstreamInfo(id=hash(name) % 1000, name=name, provider="openai", protocol="openai_chat")
+    provider = "anthropic" if protocol == "anthropic_messages" else "openai"
+    upstream = UpstreamInfo(id=hash(name) % 1000, name=name, provider=provider, protocol=protocol)
     return RouteInfo(upstream=upstream, upstream_model="their-name", priority=priority, weight=100)
 
 
@@ -79,6 +81,26 @@ def make_exchange(client: Client, *, stream: bool = False, model: ModelInfo | No
         request=parse_chat_request(msgspec.json.encode(body)),
     )
     exchange.model = model or make_model()
+    exchange.routes = exchange.model.routes
+    return exchange
+
+
+def make_messages_exchange(
+    client: Client, *, stream: bool = False, model: ModelInfo | None = None, **fields: Any
+) -> Exchange:
+    """Make an admitted exchange of a client that speaks Messages; its model's upstream speaks them too."""
+    messages = [{"role": "user", "content": "Hello"}]
+    body = {"model": "our-name", "max_tokens": 100, "messages": messages, "stream": stream, **fields}
+    exchange = Exchange(
+        id=uuid7(),
+        send=client.send,
+        started_at=clock.now(),
+        started=clock.monotonic(),
+        principal=PRINCIPAL,
+        protocol=MESSAGES,
+        request=parse_messages_request(msgspec.json.encode(body)),
+    )
+    exchange.model = model or make_model(make_route("first", protocol="anthropic_messages"))
     exchange.routes = exchange.model.routes
     return exchange
 

@@ -45,3 +45,31 @@ async def test_a_key_in_the_path_is_not_repeated(path: str) -> None:
     assert client.status in (404, 405)
     assert key[:11] in client.json()["error"]["message"]
     assert key not in client.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/api/api/hello", "/api/v1/api/hello"])
+async def test_claude_code_is_told_that_somebody_is_there(path: str) -> None:
+    client = await Client(method="HEAD", path=path).run(GatewayApp())
+    assert client.status == 200
+    assert len(client.headers["request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/chat/completions",
+        "/api/v1/v1/chat/completions",
+        "/api/v1/messages",
+        "/api/v1/v1/messages",
+        "/api/messages",
+    ],
+)
+async def test_what_is_asked_by_post_says_so_under_each_of_its_addresses(path: str) -> None:
+    client = await Client(method="GET", path=path).run(app())
+    assert (client.status, client.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("path", ["/api/chat/completions", "/api/models", "/api/v1/v1/v1/messages", "/api", "/api/v1"])
+async def test_other_addresses_are_nobodys(path: str) -> None:
+    client = await Client(path=path).run(app())
+    assert (client.status, client.json()["error"]["code"]) == (404, "not_found")

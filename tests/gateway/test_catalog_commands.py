@@ -145,7 +145,7 @@ class Provider(BaseHTTPRequestHandler):
         status, raw = 200, json.dumps(body).encode()
         if self.override:
             status, raw = self.override
-        elif self.headers.get("authorization") != "Bearer sk-right":
+        elif self.headers.get("authorization") != "Bearer sk-right" and not self._is_asked_as_anthropic():
             status, raw = 401, b'{"error": {"message": "wrong key sk-wrong", "type": "x", "code": "invalid_api_key"}}'
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -153,12 +153,18 @@ class Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
+    def _is_asked_as_anthropic(self) -> bool:
+        return self.headers.get("x-api-key") == "sk-right" and self.headers.get("anthropic-version") == "2023-06-01"
+
     def do_GET(self) -> None:
         """Answer the list of models."""
         self._answer({"object": "list", "data": [{"id": "a"}, {"id": "b"}]})
 
     def do_POST(self) -> None:
         """Answer a call."""
+        if self.path == "/v1/messages":
+            self._answer({"type": "message", "role": "assistant", "content": [{"type": "text", "text": "p"}]})
+            return
         self._answer({"choices": [{"index": 0, "message": {"role": "assistant", "content": "p"}}]})
 
     def log_message(self, format: str, *args: object) -> None:
@@ -208,6 +214,17 @@ def test_an_upstream_with_a_route_gets_a_call_of_one_token(provider: Upstream) -
     assert path == "/v1/chat/completions"
     assert body["model"] == "gpt-x"
     assert 1 in (body.get("max_tokens"), body.get("max_completion_tokens"))
+
+
+def test_an_upstream_of_messages_is_asked_in_its_own_way(provider: Upstream) -> None:
+    provider.protocol, provider.base_url = "anthropic_messages", provider.base_url.removesuffix("/v1")
+    provider.save()
+    assert run("upstream", "test", "theirs")["ok"] is True
+    route_to(provider, "claude-x")
+    assert run("upstream", "test", "theirs")["ok"] is True
+    (listed, _), (called, body) = Provider.seen
+    assert (listed, called) == ("/v1/models", "/v1/messages")
+    assert (body["model"], body["max_tokens"]) == ("claude-x", 1)
 
 
 @pytest.mark.parametrize("with_route", [True, False])

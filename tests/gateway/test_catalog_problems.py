@@ -21,8 +21,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("upstreams.0.provider", None, f"{UPSTREAM}.provider: must be text in quotes, not None"),
     ("upstreams.0.provider", "open ai", f"{UPSTREAM}.provider: 'open ai' is not valid: use letters"),
     ("upstreams.0.name", "x" * 61, ".name: must have 1 to 60 characters"),
-    ("upstreams.0.protocol", "grpc", f"{UPSTREAM}.protocol: 'grpc' is not one of: openai_chat, sandbox"),
-    ("upstreams.0.protocol", "anthropic_messages", '"anthropic_messages" is not supported by this version yet'),
+    (
+        "upstreams.0.protocol",
+        "grpc",
+        f"{UPSTREAM}.protocol: 'grpc' is not one of: openai_chat, anthropic_messages, sandbox",
+    ),
     ("upstreams.0.base_url", "", f"{UPSTREAM}.base_url: is missing"),
     ("upstreams.0.base_url", "ftp://api.openai.com", ".base_url: The base URL must start with https://"),
     ("upstreams.0.base_url", "https://", ".base_url: The base URL names no host"),

@@ -40,7 +40,7 @@ class Rig:
         self.calls: dict[str, list[ScriptedCall]] = {}
         self.tried: list[str] = []
 
-        def open_scripted(client: object, route: Any, body: bytes, *, stream: bool) -> ScriptedCall:
+        def open_scripted(client: object, route: Any, body: bytes, *, stream: bool, betas: object) -> ScriptedCall:
             self.tried.append(route.upstream.name)
             self.max_tokens = json.loads(body).get("max_completion_tokens")
             return self.calls[route.upstream.name].pop(0)

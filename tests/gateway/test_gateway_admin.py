@@ -192,7 +192,7 @@ def test_the_name_of_a_stored_upstream_stays(operator: Client) -> None:
         ({"credential": "a b"}, "Not valid: visible ASCII characters without spaces"),
         ({"total_timeout": "0"}, "greater than or equal to 0.001"),
         ({"total_timeout": "99999"}, "less than or equal to 3600"),
-        ({"protocol": "anthropic_messages"}, "Select a valid choice"),
+        ({"protocol": "smoke_signals"}, "Select a valid choice"),
     ],
     ids=lambda value: str(value)[:40],
 )
