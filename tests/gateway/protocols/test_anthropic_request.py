@@ -14,7 +14,7 @@ from gateway.protocols.wording import RequestShapeError
 
 USER = {"role": "user", "content": "Hello"}
 PIXEL = "iVBORw0KGgo" * 100
-IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+IMAGE: Any = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
 LINKED = {"type": "image", "source": {"type": "url", "url": "https://example.com/cat.jpg"}}
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
 
@@ -28,6 +28,13 @@ def parse(**fields: Any) -> MessagesRequest:
 def parse_blocks(*blocks: Any, role: str = "user") -> MessagesRequest:
     """Parse a request with one message of these blocks."""
     return parse(messages=[{"role": role, "content": blocks}])
+
+
+def blocks_of(request: MessagesRequest, index: int) -> list[Block]:
+    """Return the blocks of one message."""
+    content = request.messages[index].content
+    assert isinstance(content, list)
+    return content
 
 
 def refusal(**fields: Any) -> tuple[str, str, str | None]:
@@ -118,15 +125,10 @@ def test_the_typed_view_holds_what_translators_need() -> None:
         top_p=0.5,
         top_k=7,
     )
-    thinking, redacted, use = request.messages[1].content or []
-    assert isinstance(thinking, Block)
-    assert isinstance(redacted, Block)
-    assert isinstance(use, Block)
+    thinking, redacted, use = blocks_of(request, 1)
     assert (thinking.thinking, thinking.signature, redacted.data) == ("Hm.", "abc", "xyz")
     assert (use.id, use.name, bytes(use.input)) == ("toolu_1", "f", b'{"a": 1.0}')
-    failed, shown = request.messages[2].content or []
-    assert isinstance(failed, Block)
-    assert isinstance(shown, Block)
+    failed, shown = blocks_of(request, 2)
     assert (failed.tool_use_id, failed.is_error, failed.content) == ("toolu_1", True, "No.")
     assert isinstance(shown.content, list)
     assert [block.type for block in shown.content] == ["text", "image"]
@@ -164,7 +166,7 @@ def test_images_are_found_wherever_they_are() -> None:
 def test_the_data_of_images_does_not_count_as_text() -> None:
     assert input_upper_bound(parse_blocks(IMAGE), image_tokens=10) == input_upper_bound(
         parse_blocks({**IMAGE, "source": {**IMAGE["source"], "data": ""}}),
-        image_tokens=10,  # type: ignore[dict-item]
+        image_tokens=10,
     )
 
 
