@@ -141,7 +141,7 @@ def test_a_message_becomes_a_stream() -> None:
         "stop_sequence": None,
         "usage": {"input_tokens": 9, "output_tokens": 5},
     }
-    start = {**HEAD, "content": [], "stop_reason": None, "stop_sequence": None}
+    start: dict[str, Any] = {**HEAD, "content": [], "stop_reason": None, "stop_sequence": None}
     assert [json.loads(payload) for payload in message_to_events(message)] == [
         {"type": "message_start", "message": {**start, "usage": {"input_tokens": 9, "output_tokens": 0}}},
         *block(0, [delta(0, type="text_delta", text="Hi")], type="text", text=""),
@@ -204,9 +204,11 @@ def blocks(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     cuts = draw(st.lists(st.integers(0, 20), max_size=3))
     match draw(st.sampled_from(["text", "thinking", "redacted_thinking", "tool_use", "hologram"])):
         case "text":
-            deltas = [{"type": "text_delta", "text": piece} for piece in pieces(draw(texts), cuts)]
+            deltas: list[dict[str, Any]] = [
+                {"type": "text_delta", "text": piece} for piece in pieces(draw(texts), cuts)
+            ]
             deltas += [{"type": "citations_delta", "citation": one} for one in draw(st.lists(citations, max_size=2))]
-            optional = draw(st.sampled_from([{}, {"citations": None}, {"citations": []}]))
+            optional: dict[str, Any] = draw(st.sampled_from([{}, {"citations": None}, {"citations": []}]))
             return {"type": "text", "text": draw(texts), **optional}, draw(st.permutations(deltas))
         case "thinking":
             deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(draw(texts), cuts)]
@@ -240,7 +242,9 @@ def streams(draw: st.DrawFn) -> list[dict[str, Any]]:
         events += block(index, [delta(index, **fields) for fields in deltas], **start)
     if draw(st.booleans()):
         events.append({"type": "message_delta", "delta": {"stop_sequence": "x"}, "usage": draw(usages)})
-    end: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}}
+    end: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    if draw(st.booleans()):
+        end["delta"]["stop_sequence"] = None
     if draw(st.integers(0, 4)):
         end["usage"] = draw(usages)
     if draw(st.booleans()):
