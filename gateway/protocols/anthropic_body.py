@@ -36,7 +36,7 @@ def messages_body(request: MessagesRequest, target: Target) -> bytes:
     fields.pop("reasoning_effort", None)
     if request.reasoning_effort is not None:
         _think(fields, request, ceiling)
-    elif request.thinking is not None and request.thinking.type == "adaptive" and not target.can_reason:
+    elif request.thinking is not None and request.thinking.is_left_to_the_model and not target.can_reason:
         fields.pop("thinking")
     elif request.thinking is not None and request.thinking.budget_tokens is not None:
         budget = request.thinking.budget_tokens

@@ -340,6 +340,13 @@ def test_a_stream_that_reports_nothing_has_no_usage() -> None:
     assert relay.estimated_usage() == TokenUsage(input=7, output=2)
 
 
+def test_a_report_at_the_start_of_an_answer_that_never_came_is_no_usage() -> None:
+    relay, _ = fed(START, TEXT)
+    assert relay.final_usage() is None
+    relay, _ = fed(START, ends(...))
+    assert relay.final_usage() == TokenUsage(input=10, output=1)
+
+
 def test_output_that_no_report_knew_of_is_our_own_count() -> None:
     relay, _ = fed(START, TEXT, says("x" * 40))
     assert (relay.final_usage(), set(relay.flags)) == (TokenUsage(input=10, output=10), {"usage_stale"})

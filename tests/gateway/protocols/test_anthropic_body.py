@@ -65,6 +65,14 @@ def test_adaptive_thinking_has_no_budget_to_cap() -> None:
     assert sent(ceiling=100, thinking={"type": "adaptive"})["thinking"] == {"type": "adaptive"}
 
 
+@pytest.mark.parametrize("kind", ["adaptive", "between_tools"])
+def test_a_model_that_cannot_think_is_not_asked_where_it_was_left_to_it(kind: str) -> None:
+    body = json.dumps({"model": "m", "max_tokens": 5000, "messages": [USER], "thinking": {"type": kind}}).encode()
+    request = parse_messages_request(body)
+    assert "thinking" not in json.loads(messages_body(request, Target("s", PROFILE, can_reason=False)))
+    assert json.loads(messages_body(request, Target("s", PROFILE)))["thinking"] == {"type": kind}
+
+
 @pytest.mark.parametrize(
     ("effort", "ceiling", "expected"),
     [

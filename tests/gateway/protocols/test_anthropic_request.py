@@ -87,7 +87,7 @@ def test_what_a_coding_agent_sends_is_read() -> None:
     assert bytes(request.system[0].cache_control) == b'{"type": "ephemeral"}'
     assert [message.role for message in request.messages] == ["user", "system"]
     assert (request.message_count, len(request.tools), request.has_tools) == (3, 3, True)
-    assert request.wants_reasoning
+    assert not request.wants_reasoning
     assert request.output_config is not None
     assert request.output_config.effort == "medium"
     assert (request.user_id, request.temperature) == ("user_1", 1.0)
@@ -207,8 +207,8 @@ def test_text_of_all_kinds_is_bounded_by_its_size(block: Any) -> None:
     ("fields", "wanted"),
     [
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, True),
-        ({"thinking": {"type": "adaptive", "display": "omitted"}}, True),
-        ({"thinking": {"type": "between_tools"}}, True),
+        ({"thinking": {"type": "adaptive", "display": "omitted"}}, False),
+        ({"thinking": {"type": "between_tools"}}, False),
         ({"thinking": {"type": "disabled"}}, False),
         ({"reasoning_effort": "minimal"}, True),
         ({"reasoning_effort": "none"}, False),
