@@ -114,6 +114,45 @@ def test_where_a_tool_is_forced_an_effort_gives_way(choice: Any) -> None:
     assert sent(reasoning_effort="low", tools=tools, tool_choice=choice)["thinking"] == {"type": "disabled"}
 
 
+USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "4"}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "thinking"),
+    [
+        ([REAL, USE], "enabled"),
+        ([REAL, FOREIGN, ANSWER, USE], "enabled"),
+        ([FOREIGN, ANSWER], "enabled"),
+        ([FOREIGN, USE], "disabled"),
+        ([FOREIGN, ANSWER, USE], "disabled"),
+    ],
+)
+def test_where_anothers_thinking_led_to_a_tools_use_there_is_no_thinking_in_this_turn(
+    content: Any, thinking: str
+) -> None:
+    messages = [USER, {"role": "assistant", "content": content}, RESULT]
+    budget = {"type": "enabled", "budget_tokens": 2048}
+    assert sent(messages=messages, thinking=budget)["thinking"]["type"] == thinking
+    assert sent(messages=messages, reasoning_effort="low")["thinking"]["type"] == thinking
+
+
+def test_a_clients_own_omission_is_for_the_upstream_to_judge() -> None:
+    messages = [USER, {"role": "assistant", "content": [USE]}, RESULT]
+    budget = {"type": "enabled", "budget_tokens": 2048}
+    assert sent(messages=messages, thinking=budget)["thinking"] == budget
+
+
+def test_edits_that_need_thinking_go_with_it() -> None:
+    clear, tools = {"type": "clear_thinking_20251015", "keep": "all"}, {"type": "clear_tool_uses_20250919"}
+    context = {"edits": [clear, tools], "x": 1}
+    budget = {"type": "enabled", "budget_tokens": 2048}
+    assert sent(thinking=budget, context_management=context)["context_management"] == context
+    off = sent(ceiling=500, thinking=budget, context_management=context)
+    assert off["context_management"] == {"edits": [tools], "x": 1}
+    assert sent(ceiling=500, thinking=budget, context_management={"edits": 5})["context_management"] == {"edits": 5}
+
+
 def test_thinking_of_another_family_is_left_out_and_real_thinking_kept() -> None:
     assert messages_sent([FOREIGN, REAL, ANSWER]) == [USER, {"role": "assistant", "content": [REAL, ANSWER]}]
 
