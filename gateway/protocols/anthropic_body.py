@@ -2,13 +2,15 @@
 
 ``reasoning_effort``, our extension of this protocol, becomes ``thinking``. What upstreams refuse beside thinking then gives way:
 ``temperature`` other than 1, ``top_k``, ``top_p`` below 0.95 are left out; where a tool is forced, there is no thinking.
-Thinking blocks that another family of models wrote are left out: their signatures are ours, and no upstream takes them.
+Thinking blocks that another family of models wrote are left out: their signatures are ours, and no upstream takes them. An
+upstream that is to think wants the thinking before a tool's use back with its result; where it was another family's, it is not
+asked to think in this turn. Where thinking is switched off, edits of the context that need it are left out too.
 """
 
 import msgspec
 from msgspec import Raw
 
-from gateway.protocols.anthropic_content import Block
+from gateway.protocols.anthropic_content import Block, Message
 from gateway.protocols.anthropic_request import MessagesRequest
 from gateway.protocols.anthropic_thinking import OUR_SIGNATURE, capped_budget, thinking_for
 from gateway.protocols.generation import Target
@@ -16,9 +18,11 @@ from gateway.protocols.wording import RequestShapeError
 
 #: The least ``top_p`` beside thinking.
 MIN_TOP_P = 0.95
+_THINKING_EDITS = "clear_thinking"
 _OFF: dict[str, str | int] = {"type": "disabled"}
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_kind = msgspec.json.Decoder(Block).decode
 _encode = msgspec.json.encode
 
 
@@ -34,20 +38,11 @@ def messages_body(request: MessagesRequest, target: Target) -> bytes:
         ceiling = target.max_tokens
         fields["max_tokens"] = Raw(b"%d" % ceiling)
     fields.pop("reasoning_effort", None)
-    if request.reasoning_effort is not None:
-        _think(fields, request, ceiling)
-    elif request.thinking is not None and request.thinking.type == "adaptive" and not target.can_reason:
-        fields.pop("thinking")
-    elif request.thinking is not None and request.thinking.budget_tokens is not None:
-        budget = request.thinking.budget_tokens
-        capped = capped_budget(budget, ceiling)
-        if capped is None:
-            fields["thinking"] = Raw(_encode(_OFF))
-        elif capped < budget:
-            thinking = _decode_fields(fields["thinking"])
-            thinking["budget_tokens"] = Raw(b"%d" % capped)
-            fields["thinking"] = Raw(_encode(thinking))
-    if any(_foreign_in(message.content) for message in request.messages):
+    has_foreign = any(_foreign_in(message.content) for message in request.messages)
+    asks = request.reasoning_effort is not None or request.thinking is not None
+    if asks and not _set_thinking(fields, request, target, ceiling=ceiling, has_foreign=has_foreign):
+        _drop_thinking_edits(fields)
+    if has_foreign:
         fields["messages"] = _without_foreign(fields["messages"], request)
     return _encode(fields)
 
@@ -59,17 +54,65 @@ def is_foreign(block: Block) -> bool:
     return block.type == "redacted_thinking" and (block.data or "").startswith(OUR_SIGNATURE)
 
 
-def _think(fields: dict[str, Raw], request: MessagesRequest, ceiling: int) -> None:
+def _set_thinking(
+    fields: dict[str, Raw], request: MessagesRequest, target: Target, *, ceiling: int, has_foreign: bool
+) -> bool:
+    """Say how the model is to think; False where we had to switch it off."""
+    given = request.thinking
+    if given is None:
+        return _set_effort(fields, request, ceiling)
+    if given.is_left_to_the_model and not target.can_reason:
+        del fields["thinking"]
+        return False
+    if given.type != "enabled" or given.budget_tokens is None:
+        return True
+    budget = capped_budget(given.budget_tokens, ceiling)
+    if budget is None or (has_foreign and _lacks_thinking(request.messages)):
+        fields["thinking"] = Raw(_encode(_OFF))
+        return False
+    if budget < given.budget_tokens:
+        thinking = _decode_fields(fields["thinking"])
+        thinking["budget_tokens"] = Raw(b"%d" % budget)
+        fields["thinking"] = Raw(_encode(thinking))
+    return True
+
+
+def _set_effort(fields: dict[str, Raw], request: MessagesRequest, ceiling: int) -> bool:
     is_forced = request.tool_choice is not None and request.tool_choice.is_forced
-    thinking = _OFF if is_forced else thinking_for(request.reasoning_effort or "none", ceiling)
+    thinking = thinking_for(request.reasoning_effort or "none", ceiling)
+    if is_forced or _lacks_thinking(request.messages):
+        thinking = _OFF
     fields["thinking"] = Raw(_encode(thinking))
     if thinking["type"] == "disabled":
-        return
+        return False
     fields.pop("top_k", None)
     if request.temperature != 1:
         fields.pop("temperature", None)
     if request.top_p is None or request.top_p < MIN_TOP_P:
         fields.pop("top_p", None)
+    return True
+
+
+def _lacks_thinking(messages: list[Message]) -> bool:
+    """Whether the last turn used a tool, and no thinking that an upstream takes back stands before the use."""
+    last = next((message for message in reversed(messages) if message.role == "assistant"), None)
+    if last is None or not isinstance(last.content, list):
+        return False
+    kept = [block.type for block in last.content if not is_foreign(block)]
+    return "tool_use" in kept and kept[0] not in {"thinking", "redacted_thinking"}
+
+
+def _drop_thinking_edits(fields: dict[str, Raw]) -> None:
+    """Leave out the edits of the context that upstreams refuse where nothing is thought."""
+    try:
+        context = _decode_fields(fields["context_management"])
+        edits = _decode_list(context["edits"])
+        kept = [edit for edit in edits if not _decode_kind(edit).type.startswith(_THINKING_EDITS)]
+    except (KeyError, msgspec.DecodeError, RecursionError):
+        return  # the upstream says what is wrong with it
+    if len(kept) < len(edits):
+        context["edits"] = Raw(_encode(kept))
+        fields["context_management"] = Raw(_encode(context))
 
 
 def _foreign_in(content: str | list[Block] | None) -> bool:

@@ -98,6 +98,11 @@ class Thinking(msgspec.Struct, gc=False):
     budget_tokens: int | None = None
     display: str | None = None
 
+    @property
+    def is_left_to_the_model(self) -> bool:
+        """Whether the model may think and need not: one that cannot still does what was asked."""
+        return self.type not in {"enabled", "disabled"}
+
 
 class OutputConfig(msgspec.Struct, gc=False):
     """How much effort the answer is worth, and the form that it must have."""

@@ -103,9 +103,14 @@ class MessagesReader:
         return event
 
     def final_usage(self) -> TokenUsage | None:
-        """Return the upstream's report, None if there was none; what came out after it is added by our own count."""
+        """Return the upstream's report, None if there was none; what came out after it is added by our own count.
+
+        What is reported at the start, of an answer of which then nothing came, is no report: nobody pays for a failure.
+        """
         usage = self._usage
         known = max(self._reported_bytes, 0)
+        if self._reported_bytes < 0 and not self.started and not self.finished:
+            return None
         if usage is None or self.output_bytes == known:
             return usage
         self.flags |= {"usage_stale"}

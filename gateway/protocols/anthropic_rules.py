@@ -14,6 +14,7 @@ from gateway.protocols.anthropic_thinking import EFFORTS, MIN_BUDGET
 from gateway.protocols.wording import RequestShapeError
 
 MAX_MODEL_NAME = 256
+MAX_QUOTED = 40
 ROLES = frozenset({"user", "assistant", "system"})
 TOOL_CHOICES = frozenset({"auto", "any", "tool", "none"})
 #: Tools that the provider defines and the client runs; all others of a named type run, and are billed, at the provider.
@@ -96,7 +97,9 @@ def check_values(view: Checked) -> None:
     if isinstance(view.system, list):
         for index, block in enumerate(view.system):
             if block.type != "text":
-                raise _invalid(f'system[{index}].type must be "text", it is "{block.type}".', f"system[{index}].type")
+                raise _invalid(
+                    f'system[{index}].type must be "text", it is {_quoted(block.type)}.', f"system[{index}].type"
+                )
         _check_blocks(view.system, "system")
     for index, message in enumerate(view.messages):
         _check_message(message, f"messages[{index}]")
@@ -113,7 +116,7 @@ def _check_reasoning(view: Checked) -> None:
     effort = view.reasoning_effort
     if effort is not None and effort not in EFFORTS:
         names = ", ".join(f'"{name}"' for name in EFFORTS)
-        raise _invalid(f'reasoning_effort must be one of {names}, it is "{effort}".', "reasoning_effort")
+        raise _invalid(f"reasoning_effort must be one of {names}, it is {_quoted(effort)}.", "reasoning_effort")
     if effort is not None and view.thinking is not None:
         raise _invalid("thinking and reasoning_effort both say how to think: send only one of them.", "thinking")
 
@@ -122,7 +125,7 @@ def _check_message(message: Message, path: str) -> None:
     if message.role not in ROLES:
         wanted = '"user", "assistant" or "system"'
         hint = f" {_ELSEWHERE}" if message.role in {"tool", "function", "developer"} else ""
-        raise _invalid(f'{path}.role must be {wanted}, it is "{message.role}".{hint}', f"{path}.role")
+        raise _invalid(f"{path}.role must be {wanted}, it is {_quoted(message.role)}.{hint}", f"{path}.role")
     for name in ("tool_calls", "tool_call_id"):
         if is_given(getattr(message, name)):
             raise _invalid(f"{path}.{name} is not a part of this protocol. {_ELSEWHERE}", f"{path}.{name}")
@@ -173,14 +176,17 @@ def _check_tool(tool: Tool, path: str) -> None:
         message = f'{path}: a tool is {{"name": …, "input_schema": …}} here. {_ELSEWHERE}'
         raise RequestShapeError("unsupported_content", message, f"{path}.type")
     elif not _CLIENT_TOOL.fullmatch(tool.type or ""):
-        message = f'{path}: tools of type "{tool.type}" run at the provider and are not supported. Leave it out.'
+        message = (
+            f"{path}: tools of type {_quoted(tool.type or '')} run at the provider and are not supported. Leave it out."
+        )
         raise RequestShapeError("unsupported_content", message, f"{path}.type")
 
 
 def _check_choice(choice: ToolChoice) -> None:
     if choice.type not in TOOL_CHOICES:
         raise _invalid(
-            f'tool_choice.type must be "auto", "any", "tool" or "none", it is "{choice.type}".', "tool_choice.type"
+            f'tool_choice.type must be "auto", "any", "tool" or "none", it is {_quoted(choice.type)}.',
+            "tool_choice.type",
         )
     if choice.type == "tool":
         _check_needed(choice, ("name",), "tool_choice")
@@ -201,3 +207,9 @@ def _check_thinking(thinking: Thinking, max_tokens: int) -> None:
 
 def _invalid(message: str, param: str) -> RequestShapeError:
     return RequestShapeError("invalid_parameter", message, param)
+
+
+def _quoted(text: str) -> str:
+    """Return a client's own word as it may stand in a message and in a log: short, and in one line."""
+    word = "".join(letter if letter.isprintable() else " " for letter in text[:MAX_QUOTED])
+    return f'"{word}"' if len(text) <= MAX_QUOTED else f'"{word}…"'

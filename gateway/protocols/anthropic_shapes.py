@@ -68,6 +68,7 @@ class Event(msgspec.Struct, gc=False):
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_message = msgspec.json.Decoder(WholeMessage).decode
 _decode_loose = msgspec.json.Decoder(dict[str, Raw]).decode
+_INNER: dict[str, type[msgspec.Struct]] = {"message": WholeMessage, "content_block": AnswerBlock, "delta": EventDelta}
 #: What a decode raises for bytes that are no JSON of the right shape, no UTF-8, or nested without end.
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -129,8 +130,8 @@ def _loosened[T: msgspec.Struct](payload: bytes, shape: type[T]) -> T:
         except msgspec.ValidationError:
             if field.name == "content":
                 kept["content"] = _blocks_in(value)
-            elif field.name == "message":
-                kept["message"] = _loosened(bytes(value), WholeMessage) if bytes(value)[:1] == b"{" else None
+            elif field.name in _INNER:
+                kept[field.name] = _loosened(bytes(value), _INNER[field.name]) if _is_object(value) else None
             elif field.name == "usage":
                 kept["usage"] = ReportedMessagesUsage(input_tokens="", output_tokens="")
             elif shape is AnswerBlock and field.name != "type":
@@ -138,11 +139,15 @@ def _loosened[T: msgspec.Struct](payload: bytes, shape: type[T]) -> T:
     return shape(**kept)
 
 
+def _is_object(value: Raw) -> bool:
+    return bytes(value)[:1] == b"{"
+
+
 def _blocks_in(value: Raw) -> list[AnswerBlock] | None:
     """Return the blocks of a list in which some are odd: what one holds counts by its size."""
     try:
         return [
-            _loosened(bytes(block), AnswerBlock) if bytes(block)[:1] == b"{" else AnswerBlock(content=block)
+            _loosened(bytes(block), AnswerBlock) if _is_object(block) else AnswerBlock(content=block)
             for block in msgspec.json.decode(value, type=list[Raw])
         ]
     except msgspec.ValidationError:
