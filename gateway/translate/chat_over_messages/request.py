@@ -20,11 +20,11 @@ from msgspec import Raw
 from gateway.protocols.generation import Target
 from gateway.protocols.openai_request import ChatRequest
 from gateway.translate.chat_over_messages import shapes
-from gateway.translate.chat_over_messages.conversation import conversation_of
+from gateway.translate.chat_over_messages.conversation import Conversation, conversation_of
 from gateway.translate.chat_over_messages.knobs import check_knobs
 from gateway.translate.chat_over_messages.models import Ways, ways_of
 from gateway.translate.chat_over_messages.shapes import ResponseFormat, invalid, missing
-from gateway.translate.chat_over_messages.thinking import Setting, asked_thinking
+from gateway.translate.chat_over_messages.thinking import NOTHING_ASKED, Asked, Setting, asked_thinking
 from gateway.translate.chat_over_messages.tools import offer_of
 
 MAX_USER_ID = 256
@@ -39,12 +39,7 @@ def messages_body_for_chat(request: ChatRequest, target: Target) -> bytes:
     conversation = conversation_of(shapes.MESSAGES.read(fields) or [])
     offer = offer_of(request, conversation.tool_names)
     max_tokens = target.max_tokens or request.max_tokens or target.max_output_tokens
-    setting = Setting(
-        max_tokens=max_tokens,
-        is_ruled_out=offer.is_forced or conversation.ends_with_assistant,
-        is_mid_turn=conversation.is_mid_turn_unthought,
-    )
-    asked = asked_thinking(shapes.THINKING.read(fields), request.reasoning_effort, ways, setting)
+    asked = _asked(request, conversation, ways, max_tokens=max_tokens, is_forced=offer.is_forced)
     answer_format = _answer_format(shapes.RESPONSE_FORMAT.read(fields))
 
     body: dict[str, Any] = {"model": target.model, "max_tokens": max_tokens}
@@ -72,8 +67,21 @@ def messages_body_for_chat(request: ChatRequest, target: Target) -> bytes:
     return _encode(body)
 
 
+def _asked(request: ChatRequest, conversation: Conversation, ways: Ways, *, max_tokens: int, is_forced: bool) -> Asked:
+    if request.reasoning_effort is None and "thinking" not in request.fields:
+        return NOTHING_ASKED
+    setting = Setting(
+        max_tokens=max_tokens,
+        is_ruled_out=is_forced or conversation.ends_with_assistant,
+        is_mid_turn=conversation.is_mid_turn_unthought,
+    )
+    return asked_thinking(shapes.THINKING.read(request.fields), request.reasoning_effort, ways, setting)
+
+
 def _add_sampling(body: dict[str, Any], fields: dict[str, Raw], ways: Ways, *, is_thinking: bool) -> None:
     temperature, top_p = shapes.TEMPERATURE.read(fields), shapes.TOP_P.read(fields)
+    if temperature is None and top_p is None:
+        return
     for name, value, most in (("temperature", temperature, 2), ("top_p", top_p, 1)):
         if value is not None and not 0 <= value <= most:
             raise invalid(name, f"must be from 0 to {most}, it is {value:g}.")

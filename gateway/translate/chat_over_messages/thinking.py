@@ -29,6 +29,9 @@ class Asked(NamedTuple):
         return self.thinking is not None and self.thinking["type"] in ("enabled", "adaptive")
 
 
+NOTHING_ASKED = Asked()
+
+
 class Setting(NamedTuple):
     """What else of the request decides."""
 
@@ -47,11 +50,11 @@ def asked_thinking(given: Thinking | None, effort: str | None, ways: Ways, setti
     if given is not None:
         return _as_given(given, setting)
     if effort is None:
-        return Asked()
+        return NOTHING_ASKED
     if effort == "none":
         return Asked({"type": "disabled"})
     if setting.is_ruled_out:
-        return Asked()
+        return NOTHING_ASKED
     if ways.thinking == "adaptive":
         # Without this word the newer models keep their thinking to themselves.
         return Asked({"type": "adaptive", "display": "summarized"}, _EFFORTS[effort])
@@ -69,7 +72,7 @@ def _as_given(given: Thinking, setting: Setting) -> Asked:
     if given.type in ("disabled", "between_tools"):
         return Asked(asked)
     if setting.is_ruled_out:
-        return Asked()
+        return NOTHING_ASKED
     if given.display is not None:
         asked["display"] = given.display
     if given.type == "adaptive":
@@ -80,5 +83,5 @@ def _as_given(given: Thinking, setting: Setting) -> Asked:
 def _with_budget(asked: dict[str, Any], budget: int, setting: Setting) -> Asked:
     fitting = capped_budget(budget, setting.max_tokens)
     if fitting is None or setting.is_mid_turn:
-        return Asked()
+        return NOTHING_ASKED
     return Asked(asked | {"budget_tokens": fitting})

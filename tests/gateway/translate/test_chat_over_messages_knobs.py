@@ -172,7 +172,7 @@ def test_thinking_of_no_known_form_is_refused(given: Any, code: str, param: str)
 @pytest.mark.parametrize("model", ["upstream-model", "claude-opus-5"])
 @pytest.mark.parametrize("asked", [{"reasoning_effort": "low"}, {"thinking": enabled(2_000)}])
 def test_thinking_is_left_off_where_it_would_be_refused(model: str, asked: dict[str, Any]) -> None:
-    room = {"target": {"model": model}, "max_tokens": 8_192, **asked}
+    room: dict[str, Any] = {"target": {"model": model}, "max_tokens": 8_192, **asked}
     forced = body_of(tools=[WEATHER], tool_choice="required", **room)
     assert forced["tool_choice"] == {"type": "any"}
     assert "thinking" not in forced
@@ -250,7 +250,7 @@ def test_the_user_is_told_by_an_id() -> None:
 
 @pytest.mark.parametrize("name", sorted(DROPPED.keys() - {"service_tier", "top_logprobs", "stream_options"}))
 def test_knobs_without_a_counterpart_are_left_out(name: str) -> None:
-    values = {"logit_bias": {"5": 1}, "seed": 1, "frequency_penalty": 0.5, "presence_penalty": 0.5}
+    values: dict[str, Any] = {"logit_bias": {"5": 1}, "seed": 1, "frequency_penalty": 0.5, "presence_penalty": 0.5}
     assert body_of(**{name: values.get(name, "x")}) == PLAIN
 
 

@@ -75,8 +75,12 @@ def _tool_blocks(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]
     return start, [{"type": "input_json_delta", "partial_json": part} for part in parts]
 
 
-redacted_blocks = words.map(lambda data: ({"type": "redacted_thinking", "data": data}, []))
-blocks = st.one_of(_text_blocks(), _thinking_blocks(), _tool_blocks(), redacted_blocks)
+@st.composite
+def _redacted_blocks(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    return {"type": "redacted_thinking", "data": draw(words)}, []
+
+
+blocks = st.one_of(_text_blocks(), _thinking_blocks(), _tool_blocks(), _redacted_blocks())
 
 
 @st.composite
@@ -185,6 +189,36 @@ requests = st.fixed_dictionaries(
 def test_a_request_becomes_a_body_that_the_api_takes_or_is_refused(fields: dict[str, Any], model: str) -> None:
     with contextlib.suppress(RequestShapeError):
         body_of(target={"model": model}, **fields)
+
+
+SHAPED = [
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "response_format",
+    "thinking",
+    "user",
+    "stop",
+    "messages",
+]
+nested = st.recursive(
+    json_values,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["type", "function", "name", "role", "content", "json_schema", "schema"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(SHAPED), nested, min_size=1, max_size=2))
+def test_fields_of_any_shape_are_taken_or_refused(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(RequestShapeError):
+        body_of(**fields)
 
 
 # --- anything that upstreams send ------------------------------------------------------------------------------------

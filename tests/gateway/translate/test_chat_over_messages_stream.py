@@ -1,6 +1,7 @@
 """Messages streams as chat completion chunks: each kind of block, the end, usage, and streams that break their grammar."""
 
 import json
+from collections import deque
 from typing import Any
 
 import pytest
@@ -51,8 +52,7 @@ def told(*blocks: list[bytes], **fields: Any) -> list[dict[str, Any]]:
 
 def failure_of(stream: ChatOverMessages, payloads: list[bytes]) -> UpstreamFailure:
     with pytest.raises(UpstreamFailure) as caught:
-        for payload in payloads:
-            stream.feed(payload)
+        deque(map(stream.feed, payloads), maxlen=0)
     return caught.value
 
 
@@ -227,7 +227,7 @@ def test_pings_and_events_that_nobody_knows_say_nothing() -> None:
 def test_usage_is_put_together_from_start_and_end() -> None:
     stream = stream_of()
     stream.feed(opening(cache_read_input_tokens=30, cache_creation_input_tokens=4))
-    assert stream.final_usage() == TokenUsage(input=10, cache_read=30, cache_write=4, output=1)
+    assert stream.final_usage() is None
     for payload in block(0, TEXT, said("12345678")):
         stream.feed(payload)
     stream.feed(closing()[0])
