@@ -34,7 +34,7 @@ class Answer:
     def add(self, chunk: Chunk) -> None:
         """Read a chunk, or a whole answer. Raises UpstreamFailure for an error in it."""
         if chunk.error is not None:
-            raise failure_from_error(chunk.error, produced=self.output_bytes > 0)
+            raise failure_from_error(chunk.error, produced=False)
         for choice in chunk.choices or ():
             if choice.index in {0, None}:
                 self._add_choice(choice)
@@ -74,7 +74,7 @@ class Answer:
 
     def _add_choice(self, choice: Choice) -> None:
         if choice.error is not None:
-            raise failure_from_error(choice.error, produced=self.output_bytes > 0)
+            raise failure_from_error(choice.error, produced=False)
         delta = choice.delta or choice.message
         if delta is not None:
             self._add_delta(delta)
@@ -82,10 +82,9 @@ class Answer:
             self.count(choice.text)
             self.blocks.add_text("text", choice.text)
         if choice.finish_reason is not None:
-            produced = self.output_bytes > 0
-            self.ending.note(choice, produced=produced)
+            self.ending.note(choice)
             if self.blocks.nameless:
-                raise UpstreamFailure(FailureKind.INVALID, "a call of its answer has no name", produced=produced)
+                raise UpstreamFailure(FailureKind.INVALID, "a call of its answer has no name")
 
     def _add_delta(self, delta: Delta) -> None:
         if thinking := thinking_in(delta):

@@ -194,7 +194,7 @@ class Blocks:
         """Add to a call's arguments. Raises UpstreamFailure for a call that has ended."""
         if block.is_done:
             if not piece.isspace():
-                raise UpstreamFailure(FailureKind.INVALID, "arguments of a call go on after their end", produced=True)
+                raise UpstreamFailure(FailureKind.INVALID, "arguments of a call go on after their end")
             return
         block.grow(piece)
         if block.is_object and block.is_open and not block.held:

@@ -84,12 +84,12 @@ class Chunk(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
-def read_chunk(payload: bytes, what: str, *, produced: bool = False) -> Chunk:
-    """Return the chunk in ``payload``. Raises UpstreamFailure for what is none; ``what`` names it for our log."""
+def read_chunk(payload: bytes) -> Chunk:
+    """Return the chunk in ``payload``. Raises UpstreamFailure for what is none."""
     try:
         return _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamFailure(FailureKind.INVALID, f"{what} is not of its protocol", produced=produced) from None
+        raise UpstreamFailure(FailureKind.INVALID, "what it sent is not of its protocol") from None
 
 
 def read_usage(reported: Any, *, output_bytes: int) -> tuple[TokenUsage | None, frozenset[str]]:

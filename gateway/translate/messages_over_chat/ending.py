@@ -33,11 +33,11 @@ class Ending:
         """Whether there was a finish reason."""
         return self._reason is not None
 
-    def note(self, choice: Choice, *, produced: bool) -> None:
+    def note(self, choice: Choice) -> None:
         """Read a choice that has a finish reason. Raises UpstreamFailure for one that says that the upstream broke off."""
         reason = str(choice.finish_reason).lower()
         if reason in _BROKE_OFF:
-            raise UpstreamFailure(FailureKind.SERVER_ERROR, f"its answer ended with {reason!r}", produced=produced)
+            raise UpstreamFailure(FailureKind.SERVER_ERROR, f"its answer ended with {reason[:40]!r}")
         self._reason = reason
         for stop in (choice.stop_reason, choice.matched_stop):
             if isinstance(stop, str) and stop in self._stop_sequences:

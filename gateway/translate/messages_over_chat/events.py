@@ -5,12 +5,11 @@ from typing import Any
 import msgspec
 
 from billing.rating import TokenUsage
-from gateway.protocols.anthropic_told import messages_usage_object
 from gateway.protocols.answers import Labels
+from gateway.protocols.anthropic_told import messages_usage_object
 from gateway.translate.messages_over_chat.blocks import AnyBlock, TextBlock
 from gateway.translate.messages_over_chat.signature import signature_over
 
-PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 #: What stands behind the text of every delta.
 TAIL = b"}}\n\n"
 _START = b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
@@ -40,7 +39,7 @@ class EventWriter:
 
     def start(self, labels: Labels, usage: TokenUsage) -> None:
         """Write the start of the message."""
-        message = {
+        message: dict[str, Any] = {
             "id": labels.response_id,
             "type": "message",
             "role": "assistant",

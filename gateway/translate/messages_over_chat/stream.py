@@ -3,13 +3,14 @@
 import msgspec
 
 from billing.rating import TokenUsage
-from gateway.protocols.anthropic_request import MessagesRequest
 from gateway.protocols.answers import Labels
+from gateway.protocols.anthropic_answer import COMMENT, PING
+from gateway.protocols.anthropic_request import MessagesRequest
+from gateway.protocols.failures import UpstreamFailure
 from gateway.translate.messages_over_chat.answer import Answer
-from gateway.translate.messages_over_chat.chunks import Chunk, read_chunk
-from gateway.translate.messages_over_chat.events import PING, TAIL, EventWriter
+from gateway.translate.messages_over_chat.chunks import Chunk, read_chunk, read_usage
+from gateway.translate.messages_over_chat.events import TAIL, EventWriter
 
-_COMMENT = b": keep-alive\n\n"
 _NOTHING = TokenUsage()
 _encode = msgspec.json.encode
 
@@ -44,11 +45,15 @@ class MessagesOverChat:
 
     def feed(self, payload: bytes) -> bytes:
         """Return the events for one chunk, empty for nothing. Raises UpstreamFailure (with ``produced``)."""
-        chunk = read_chunk(payload, "a chunk of its stream", produced=self.started)
-        if self._head and (text := _plain_text(chunk)):
-            self._answer.count(text)
-            return self._head + _encode(text) + TAIL
-        return self._add(chunk)
+        try:
+            chunk = read_chunk(payload)
+            if self._head and (text := _plain_text(chunk)):
+                self._answer.count(text)
+                return self._head + _encode(text) + TAIL
+            return self._add(chunk)
+        except UpstreamFailure as failure:
+            failure.produced = self.started
+            raise
 
     def final_usage(self) -> TokenUsage | None:
         """Return the upstream's report in disjoint classes, put right where it is nonsense; None if there was none."""
@@ -60,27 +65,28 @@ class MessagesOverChat:
 
     def end(self, usage: TokenUsage) -> bytes:
         """Return the end of a settled answer: the last block's, why it ended, and ``usage``, which is what was billed."""
-        self._begin()
+        if not self._has_begun:
+            self._begin(_NOTHING)
         self._answer.blocks.close()
         self._writer.end(self._answer.told_ending(), usage)
         return self._writer.taken()
 
     def life_sign(self) -> bytes:
         """Return what shows a waiting client that the line is alive; before content it has not seen the message's start."""
-        return PING if self.started else _COMMENT
+        return PING if self.started else COMMENT
 
     def _add(self, chunk: Chunk) -> bytes:
-        if chunk.choices:
-            self._begin(chunk)
+        if chunk.choices and not self._has_begun:
+            usage, _ = read_usage(chunk.usage, output_bytes=0)
+            self._begin(usage or _NOTHING)
         self._answer.add(chunk)
         block = self._answer.blocks.open_text
         self._head = b"" if block is None else block.head
         return self._writer.taken()
 
-    def _begin(self, chunk: Chunk | None = None) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._writer.start(self._labels, _NOTHING)
+    def _begin(self, usage: TokenUsage) -> None:
+        self._has_begun = True
+        self._writer.start(self._labels, usage)
 
 
 def _plain_text(chunk: Chunk) -> str:

@@ -47,7 +47,7 @@ def _function(tool: Tool, path: str, keep_cache: bool) -> dict[str, Any]:
     function["parameters"] = tool.input_schema
     if tool.strict is not None:
         function["strict"] = tool.strict
-    described = {"type": "function", "function": function}
+    described: dict[str, Any] = {"type": "function", "function": function}
     if keep_cache and is_given(tool.cache_control):
         described["cache_control"] = tool.cache_control
     return described

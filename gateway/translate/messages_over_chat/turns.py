@@ -44,8 +44,8 @@ def chat_messages(
     numbered = enumerate(messages)
     for is_assistant, run in groupby(numbered, key=lambda item: item[1].role == "assistant"):
         if is_assistant:
-            message, open_calls = _assistant_message(list(run), profile)
-            out.append(message)
+            said, open_calls = _assistant_message(list(run), profile)
+            out.append(said)
         else:
             turn = _UserTurn(open_calls, keep_cache)
             for index, message in run:
@@ -114,11 +114,15 @@ class _UserTurn:
         """Add a user's or a system's message."""
         content = message.content or ""
         role = message.role
-        if isinstance(content, str) or role == "system":
-            self._say(role, parts_of(content, path, keep_cache=self._keep_cache))
+        if isinstance(content, str):
+            self._say(role, [text_part(content)])
             return
         for position, block in enumerate(content):
             at = f"{path}[{position}]"
+            if role == "system" and block.type != "text":
+                raise unsupported(
+                    at, f'a system message cannot hold blocks of type "{block.type}"', "Send it as a user."
+                )
             if block.type == "tool_result":
                 self._answer(block, at)
             else:
@@ -154,7 +158,7 @@ class _UserTurn:
         text = BETWEEN.join([part["text"] if part["type"] == "text" else _BELOW[part["type"]] for part in parts])
         if block.is_error and not text.startswith("Error"):
             text = f"Error: {text}" if text else "Error"
-        result = {"role": "tool", "tool_call_id": call_id(given), "content": text}
+        result: dict[str, Any] = {"role": "tool", "tool_call_id": call_id(given), "content": text}
         if self._keep_cache and is_given(block.cache_control):
             result["cache_control"] = block.cache_control
         self._results.append(result)

@@ -4,10 +4,9 @@ from typing import Any
 
 import msgspec
 
-from billing.rating import TokenUsage
+from gateway.protocols.answers import Labels, WholeAnswer
 from gateway.protocols.anthropic_request import MessagesRequest
 from gateway.protocols.anthropic_told import messages_usage_object
-from gateway.protocols.answers import Labels, WholeAnswer
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.translate.messages_over_chat.answer import Answer
 from gateway.translate.messages_over_chat.blocks import AnyBlock, TextBlock
@@ -46,7 +45,7 @@ class _ContentWriter:
 
 def message_from_chat_answer(body: bytes, request: MessagesRequest, labels: Labels) -> WholeAnswer:
     """Return the message for a whole chat answer. Raises UpstreamFailure for an error object, or for what is no answer."""
-    chunk = read_chunk(body, "its answer")
+    chunk = read_chunk(body)
     writer = _ContentWriter()
     answer = Answer(writer, labels, request.stop_sequences)
     answer.add(chunk)
