@@ -2,7 +2,6 @@
 
 from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, Labels, estimated_output
-from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
 from gateway.translate.messages_over_chat.blocks import Blocks, Writer
 from gateway.translate.messages_over_chat.calls import Calls
@@ -83,8 +82,7 @@ class Answer:
             self.blocks.add_text("text", choice.text)
         if choice.finish_reason is not None:
             self.ending.note(choice)
-            if self.blocks.nameless:
-                raise UpstreamFailure(FailureKind.INVALID, "a call of its answer has no name")
+            self.blocks.check_calls(may_be_cut=self.ending.is_cut)
 
     def _add_delta(self, delta: Delta) -> None:
         if thinking := thinking_in(delta):

@@ -15,8 +15,10 @@ from gateway.translate.messages_over_chat.chunks import TextKind
 
 #: Times that a call's arguments are tried for completeness; each costs a parse.
 MAX_TRIES = 64
-#: Where arguments stand that are no object, so that the model can be shown what it wrote.
+#: Where arguments stand that were cut, so that nobody takes them for whole ones.
 INVALID = "INVALID_JSON"
+#: Arguments of a call that has none.
+_NOTHING = frozenset({"", "null"})
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -110,18 +112,16 @@ class CallBlock:
             self.is_object = begun.startswith("{")
         self._pieces.append(piece)
 
-    def rest_at_end(self) -> str:
-        """Return what must still be given out of arguments that were held because they are no object."""
-        if self.is_object or self.arguments.strip() in {"", "null"}:
-            return ""
-        return msgspec.json.encode({INVALID: self.arguments}).decode()
+    def is_broken(self) -> bool:
+        """Whether there are arguments, and they are no object."""
+        return self.arguments.strip() not in _NOTHING and not is_object(self.arguments)
 
     def input(self) -> msgspec.Raw:
-        """Return the whole input."""
+        """Return the whole input; arguments that were cut stand in it as they came, under a name that says so."""
         text = self.arguments
-        if text.strip() in {"", "null"}:
-            return msgspec.Raw(b"{}")
-        return msgspec.Raw(text.encode() if is_object(text) else msgspec.json.encode({INVALID: text}))
+        if self.is_broken():
+            return msgspec.Raw(msgspec.json.encode({INVALID: text}))
+        return msgspec.Raw(text.encode() if self.is_object else b"{}")
 
 
 type AnyBlock = TextBlock | CallBlock
@@ -165,10 +165,17 @@ class Blocks:
                 return block
         return None
 
-    @property
-    def nameless(self) -> bool:
-        """Whether a call is waiting for its name."""
-        return any(isinstance(block, CallBlock) and not block.name for block in self._queue)
+    def check_calls(self, *, may_be_cut: bool) -> None:
+        """Check the calls of an answer that has ended. Raises UpstreamFailure for one that no client could follow.
+
+        The arguments may be broken only where the answer ``may_be_cut``, in its middle, by the limit on its length.
+        """
+        for block in self._queue:
+            if isinstance(block, CallBlock):
+                if not block.name:
+                    raise UpstreamFailure(FailureKind.INVALID, "a call of its answer has no name")
+                if not may_be_cut and block.is_broken():
+                    raise UpstreamFailure(FailureKind.INVALID, "the arguments of a call are no JSON object")
 
     def add_text(self, kind: TextKind, piece: str) -> None:
         """Add to the last block, if it is of this kind, or begin one. A note is made once."""
@@ -249,8 +256,6 @@ class Blocks:
         block = self._queue.popleft()
         if isinstance(block, CallBlock):
             block.is_done = True
-            if rest := block.rest_at_end():
-                self._writer.add(block, rest)
         self._writer.close(block)
 
 

@@ -16,6 +16,7 @@ _OTHERS = {
     "prohibited_content": "refusal",
     "blocklist": "refusal",
 }
+_CUTS = frozenset({"max_tokens", "model_context_window_exceeded"})
 
 
 class Ending:
@@ -33,6 +34,11 @@ class Ending:
         """Whether there was a finish reason."""
         return self._reason is not None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether a limit on its length cut the answer."""
+        return self._stop_reason() in _CUTS
+
     def note(self, choice: Choice) -> None:
         """Read a choice that has a finish reason. Raises UpstreamFailure for one that says that the upstream broke off."""
         reason = str(choice.finish_reason).lower()
@@ -45,11 +51,15 @@ class Ending:
 
     def told(self, *, has_calls: bool, is_refusal: bool) -> dict[str, Any]:
         """Return ``stop_reason`` and ``stop_sequence``, in accord with what came out."""
-        given = self._reason or ""
-        reason = given if given in FINISH_REASONS else _OTHERS.get(given) or stop_reason_of(given)
+        reason = self._stop_reason()
         if is_refusal:
             reason = "refusal"
         elif reason in {"end_turn", "stop_sequence", "pause_turn", "tool_use"}:
             # Several upstreams call it "stop" when tools were called. A stop string is one only if we know which.
             reason = "tool_use" if has_calls else "stop_sequence" if self._matched is not None else "end_turn"
         return {"stop_reason": reason, "stop_sequence": self._matched if reason == "stop_sequence" else None}
+
+    def _stop_reason(self) -> str:
+        given = self._reason or ""
+        # Some upstreams, and servers between us and them, speak of the end as Messages does.
+        return given if given in FINISH_REASONS else _OTHERS.get(given) or stop_reason_of(given)

@@ -8,7 +8,7 @@ import msgspec
 from gateway.protocols.anthropic_content import OutputFormat, is_given
 from gateway.protocols.anthropic_request import MessagesRequest
 from gateway.protocols.generation import Target
-from gateway.protocols.wording import RequestShapeError, shape_error
+from gateway.protocols.wording import RequestShapeError
 from gateway.translate.messages_over_chat.reasoning import reasoning_fields
 from gateway.translate.messages_over_chat.tools import tool_fields
 from gateway.translate.messages_over_chat.turns import chat_messages
@@ -100,5 +100,6 @@ def _format_asked(request: MessagesRequest) -> tuple[OutputFormat | None, str]:
         return None, ""
     try:
         return _decode_format(old), "output_format"
-    except msgspec.ValidationError as error:
-        raise shape_error(error) from None
+    except msgspec.ValidationError:
+        message = 'output_format must be {"type": "json_schema", "schema": …}.'
+        raise RequestShapeError("invalid_parameter", message, "output_format") from None

@@ -121,7 +121,9 @@ class _UserTurn:
             at = f"{path}[{position}]"
             if role == "system" and block.type != "text":
                 raise unsupported(
-                    at, f'a system message cannot hold blocks of type "{block.type}"', "Send it as a user."
+                    at,
+                    f'a system message cannot hold blocks of type "{block.type}"',
+                    "Put the block into a user message.",
                 )
             if block.type == "tool_result":
                 self._answer(block, at)
