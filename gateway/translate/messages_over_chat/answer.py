@@ -35,7 +35,7 @@ class Answer:
         if chunk.error is not None:
             raise failure_from_error(chunk.error, produced=False)
         for choice in chunk.choices or ():
-            if choice.index in {0, None}:
+            if choice.index is None or choice.index == 0:
                 self._add_choice(choice)
         if chunk.usage is not None:
             usage, flags = read_usage(chunk.usage, output_bytes=self.output_bytes)
@@ -74,9 +74,12 @@ class Answer:
     def _add_choice(self, choice: Choice) -> None:
         if choice.error is not None:
             raise failure_from_error(choice.error, produced=False)
-        delta = choice.delta or choice.message
-        if delta is not None:
-            self._add_delta(delta)
+        if choice.delta is not None:
+            self._add_delta(choice.delta)
+        elif choice.message is not None:
+            for position, part in enumerate(choice.message.tool_calls or ()):
+                part.index = position  # in a message each is a call of its own
+            self._add_delta(choice.message)
         if choice.text:
             self.count(choice.text)
             self.blocks.add_text("text", choice.text)

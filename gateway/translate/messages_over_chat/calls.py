@@ -48,7 +48,7 @@ class Calls:
             last = self._last
             if given_id:
                 return self._by_id.get(given_id)
-            return None if last is None or (name and last.arguments) else last
+            return None if last is None or (name and last.name) else last
         call = self._by_index.get(index)
         if call is None or not given_id or call.given_id in {"", given_id}:
             return call

@@ -1,6 +1,7 @@
 """Chat streams as Messages streams: texts, reasoning, refusals, ends, usage, and what no client may be told in silence."""
 
 import json
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -32,6 +33,11 @@ BARE = "lumyx.1.e30"
 FIRST = chunk({"role": "assistant", "content": ""})
 
 
+def signed(content: str) -> str:
+    """Return a signature of ours that holds this JSON."""
+    return "lumyx.1." + urlsafe_b64encode(content.encode()).decode().rstrip("=")
+
+
 def stream(**fields: Any) -> MessagesOverChat:
     """Return a new stream for a small request with these fields."""
     return MessagesOverChat(messages_request(stream=True, **fields), LABELS)
@@ -52,7 +58,10 @@ def test_a_stream_of_text_is_told_event_by_event() -> None:
         b'"usage":{"input_tokens":0,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}\n\n'
     )
     assert not relay.started
-    hello = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}\n\n'
+    hello = (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"%b"}}\n\n'
+    )
     assert relay.feed(text("Hé")) == (
         b'event: content_block_start\ndata: {"type":"content_block_start","index":0,'
         b'"content_block":{"type":"text","text":""}}\n\n' + hello % "Hé".encode()
@@ -122,10 +131,8 @@ def test_reasoning_details_are_told_once_and_kept_in_the_signature() -> None:
         text("Rome"),
         STOP,
     ]
-    # {"details":[{"type":"reasoning.text","format":"anthropic-claude-v1","index":0,"text":"Let me","signature":"abc"}]}
-    signature = (
-        "lumyx.1.eyJkZXRhaWxzIjpbeyJ0eXBlIjoicmVhc29uaW5nLnRleHQiLCJmb3JtYXQiOiJhbnRocm9waWMtY2xhdWRlLXYxIiwiaW5kZXgiOjAs"
-        "InRleHQiOiJMZXQgbWUiLCJzaWduYXR1cmUiOiJhYmMifV19"
+    signature = signed(
+        '{"details":[{"type":"reasoning.text","format":"anthropic-claude-v1","index":0,"text":"Let me","signature":"abc"}]}'
     )
     assert blocks(streamed(payloads)) == [("thinking", ["Let ", "me", signature]), ("text", ["Rome"])]
 
@@ -134,15 +141,12 @@ def test_details_alone_are_text_or_nothing_to_read() -> None:
     summary = {"type": "reasoning.summary", "summary": "Hm", "index": 0}
     encrypted = {"type": "reasoning.encrypted", "data": "Enc", "index": 1}
     told = blocks(streamed([chunk({"reasoning_details": [summary, encrypted]}), text("Yes"), STOP]))
-    # {"details":[{"type":"reasoning.summary","summary":"Hm","index":0},{"type":"reasoning.encrypted","data":"Enc","index":1}]}
-    signature = (
-        "lumyx.1.eyJkZXRhaWxzIjpbeyJ0eXBlIjoicmVhc29uaW5nLnN1bW1hcnkiLCJzdW1tYXJ5IjoiSG0iLCJpbmRleCI6MH0s"
-        "eyJ0eXBlIjoicmVhc29uaW5nLmVuY3J5cHRlZCIsImRhdGEiOiJFbmMiLCJpbmRleCI6MX1dfQ"
-    )
+    one = '{"type":"reasoning.summary","summary":"Hm","index":0}'
+    two = '{"type":"reasoning.encrypted","data":"Enc","index":1}'
+    signature = signed(f'{{"details":[{one},{two}]}}')
     assert told == [("thinking", ["Hm", signature]), ("text", ["Yes"])]
     told = blocks(streamed([text("Yes"), chunk({"reasoning_details": [encrypted]}), STOP]))
-    # {"details":[{"type":"reasoning.encrypted","data":"Enc","index":1}]}
-    signature = "lumyx.1.eyJkZXRhaWxzIjpbeyJ0eXBlIjoicmVhc29uaW5nLmVuY3J5cHRlZCIsImRhdGEiOiJFbmMiLCJpbmRleCI6MX1dfQ"
+    signature = signed(f'{{"details":[{two}]}}')
     assert told == [("text", ["Yes"]), ("thinking", [signature])]
 
 
@@ -318,14 +322,10 @@ def test_usage_is_made_disjoint_and_told_as_billed() -> None:
     relay = stream()
     relay.feed(text("a"))
     relay.feed(STOP)
-    relay.feed(usage(prompt_tokens=100, prompt_tokens_details={"cached_tokens": 80, "cache_write_tokens": 5}))
+    cached = {"cached_tokens": 80, "cache_write_tokens": 5}
+    relay.feed(usage(prompt_tokens=100, prompt_tokens_details=cached))
     assert relay.final_usage() == TokenUsage(input=15, cache_read=80, cache_write=5, output=5)
-    told = check_messages_stream(
-        stream().feed(STOP)
-        + relay.end(TokenUsage(input=15, cache_read=80, cache_write=5, output=5)).replace(
-            b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n', b""
-        )
-    )
+    told = streamed([text("a"), STOP, usage(prompt_tokens=100, prompt_tokens_details=cached)])
     assert told[-2]["usage"] == {
         "input_tokens": 15,
         "cache_creation_input_tokens": 5,

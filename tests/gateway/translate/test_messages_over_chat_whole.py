@@ -138,7 +138,7 @@ def test_usage_is_disjoint_and_put_right() -> None:
         "output_tokens_details": {"thinking_tokens": 2},
     }
     clamped = answered(whole({"content": "abcd"}, usage={"prompt_tokens": 3, "completion_tokens": 0}))
-    assert (clamped.usage, clamped.flags) == (TokenUsage(input=3, output=1), {"usage_zero_output"})
+    assert (clamped.usage, clamped.flags) == (TokenUsage(input=3, output=1), frozenset({"usage_zero_output"}))
 
 
 @pytest.mark.parametrize(
