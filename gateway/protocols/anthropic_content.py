@@ -41,6 +41,8 @@ class Block(msgspec.Struct, gc=False):
     #: Tool results.
     tool_use_id: str | None = None
     content: str | list[Block] | Block | None = None
+    #: A tool that a search found.
+    tool_name: str | None = None
     is_error: bool | None = None
     #: Thinking and redacted thinking.
     thinking: str | None = None
