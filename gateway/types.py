@@ -60,6 +60,8 @@ class Profile:
     takes_reasoning_details: bool = False
     #: It takes ``response_format`` of type ``json_schema``; if not, ``json_object``.
     takes_json_schema: bool = True
+    #: It takes ``user``, the name of the client's own user.
+    takes_user: bool = True
     #: It knows the role ``developer``; if not, that is ``system``.
     knows_developer_role: bool = False
 

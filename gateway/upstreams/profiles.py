@@ -22,7 +22,7 @@ PROFILES = {
     "openrouter": Profile(stops_billing_on_cancel=True, reads_both_fields=True, takes_reasoning_details=True),
     "groq": Profile(max_tokens_field="max_completion_tokens", reads_both_fields=True),
     # Reports usage in the last chunk of every stream; refuses fields that it does not know.
-    "mistral": Profile(accepts_stream_options=False, reasoning="none"),
+    "mistral": Profile(accepts_stream_options=False, takes_user=False, reasoning="none"),
     # Wants the reasoning of a turn back beside its tool calls, and knows JSON mode without a schema.
     "deepseek": Profile(
         takes_image_urls=False, reasoning="thinking", takes_reasoning_back=True, takes_json_schema=False

@@ -3,9 +3,10 @@
 from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, Labels, estimated_output
 from gateway.protocols.openai_errors import failure_from_error
+from gateway.protocols.openai_usage import usage_from
 from gateway.translate.messages_over_chat.blocks import Blocks, Writer
 from gateway.translate.messages_over_chat.calls import Calls
-from gateway.translate.messages_over_chat.chunks import Choice, Chunk, Delta, read_usage, texts_in, thinking_in
+from gateway.translate.messages_over_chat.chunks import Choice, Chunk, Delta, texts_in, thinking_in
 from gateway.translate.messages_over_chat.ending import Ending
 
 
@@ -38,7 +39,7 @@ class Answer:
             if choice.index is None or choice.index == 0:
                 self._add_choice(choice)
         if chunk.usage is not None:
-            usage, flags = read_usage(chunk.usage, output_bytes=self.output_bytes)
+            usage, flags = usage_from(chunk.usage, output_bytes=self.output_bytes)
             self.flags |= flags
             if usage is not None:
                 self.usage = usage

@@ -8,10 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from billing.rating import TokenUsage
-from gateway.protocols.answers import NO_FLAGS
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.protocols.openai_usage import ReportedUsage, usage_from
+from gateway.protocols.openai_usage import ReportedUsage
 
 type TextKind = Literal["thinking", "text", "refusal", "note"]
 
@@ -77,33 +75,40 @@ class Chunk(msgspec.Struct, gc=False):
     """A chunk or a whole answer."""
 
     choices: list[Choice] | None = None
-    usage: Any = None
+    usage: ReportedUsage | None = None
+    error: Any = None
+
+
+class _OddChunk(msgspec.Struct, gc=False):
+    """A chunk whose usage is of another type: that must not break its answer."""
+
+    choices: list[Choice] | None = None
     error: Any = None
 
 
 _decode = msgspec.json.Decoder(Chunk).decode
+_decode_odd = msgspec.json.Decoder(_OddChunk).decode
 
 
 def read_chunk(payload: bytes) -> Chunk:
     """Return the chunk in ``payload``. Raises UpstreamFailure for what is none."""
     try:
-        return _decode(payload)
+        try:
+            return _decode(payload)
+        except msgspec.ValidationError:
+            odd = _decode_odd(payload)
+            return Chunk(choices=odd.choices, error=odd.error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamFailure(FailureKind.INVALID, "what it sent is not of its protocol") from None
-
-
-def read_usage(reported: Any, *, output_bytes: int) -> tuple[TokenUsage | None, frozenset[str]]:
-    """Return a report of usage in disjoint classes, None for what is no report, and flags for what had to be put right."""
-    if not isinstance(reported, dict):
-        return None, NO_FLAGS
-    return usage_from(msgspec.convert(reported, ReportedUsage), output_bytes=output_bytes)
 
 
 def thinking_in(delta: Delta) -> str:
     """Return the reasoning of a delta: one text, though some upstreams send it in two or three fields at once."""
     if delta.reasoning_content or delta.reasoning:
         return delta.reasoning_content or delta.reasoning or ""
-    pieces = (detail.get("text") or detail.get("summary") for detail in delta.reasoning_details or ())
+    if not delta.reasoning_details:
+        return ""
+    pieces = [detail.get("text") or detail.get("summary") for detail in delta.reasoning_details]
     return "".join([piece for piece in pieces if isinstance(piece, str)])
 
 

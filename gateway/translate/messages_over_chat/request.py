@@ -18,6 +18,7 @@ from gateway.types import Profile
 DROPPED = {
     "top_k": "chat completions has no such knob",
     "service_tier, speed, inference_geo": "only their ordinary values are accepted in the first place",
+    "metadata.user_id": "only to upstreams that refuse a field for it (Mistral); else it is user",
     "context_management": "edits of the context are the client's or the upstream's own; the whole conversation is sent",
     "anthropic-beta, anthropic-version": "what they turn on is either served here or refused by name",
     "cache_control": "chat upstreams cache by themselves; kept for upstreams that take reasoning_details (OpenRouter)",
@@ -57,9 +58,9 @@ def chat_body_for_messages(request: MessagesRequest, target: Target) -> bytes:
     if request.stop_sequences:
         body["stop"] = list(request.stop_sequences)
     body |= tool_fields(request, keep_cache=profile.takes_reasoning_details)
-    body |= reasoning_fields(request, profile)
+    body |= reasoning_fields(request, target)
     body |= format_fields
-    if request.user_id:
+    if request.user_id and profile.takes_user:
         body["user"] = user_of(request.user_id)
     if profile.takes_reasoning_details and is_given(request.fields.get("cache_control", msgspec.Raw())):
         body["cache_control"] = request.fields["cache_control"]

@@ -7,8 +7,9 @@ from gateway.protocols.answers import Labels
 from gateway.protocols.anthropic_answer import COMMENT, PING
 from gateway.protocols.anthropic_request import MessagesRequest
 from gateway.protocols.failures import UpstreamFailure
+from gateway.protocols.openai_usage import usage_from
 from gateway.translate.messages_over_chat.answer import Answer
-from gateway.translate.messages_over_chat.chunks import Chunk, read_chunk, read_usage
+from gateway.translate.messages_over_chat.chunks import Chunk, read_chunk
 from gateway.translate.messages_over_chat.events import TAIL, EventWriter
 
 _NOTHING = TokenUsage()
@@ -77,7 +78,7 @@ class MessagesOverChat:
 
     def _add(self, chunk: Chunk) -> bytes:
         if chunk.choices and not self._has_begun:
-            usage, _ = read_usage(chunk.usage, output_bytes=0)
+            usage = None if chunk.usage is None else usage_from(chunk.usage)[0]
             self._begin(usage or _NOTHING)
         self._answer.add(chunk)
         block = self._answer.blocks.open_text

@@ -160,7 +160,7 @@ def mixed_deltas(draw: Any) -> list[dict[str, Any]]:
     return mixed
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(streams(mixed_deltas()))
 def test_the_law_holds_for_streams_in_any_order_up_to_the_order(payloads: list[bytes]) -> None:
     raw, _ = translated(payloads)
@@ -207,7 +207,7 @@ NONSENSE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(NONSENSE, max_size=4))
 def test_nonsense_is_a_failure_or_a_stream_of_good_grammar(chunks: list[Any]) -> None:
     stream = MessagesOverChat(REQUEST, LABELS)
@@ -223,7 +223,7 @@ def test_nonsense_is_a_failure_or_a_stream_of_good_grammar(chunks: list[Any]) ->
         check_messages_stream(raw + stream.end(TokenUsage()))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(NONSENSE)
 def test_a_whole_answer_of_nonsense_is_a_failure_or_a_message(answer: Any) -> None:
     try:

@@ -29,9 +29,11 @@ PLAIN = {"model": "up", "messages": [{"role": "user", "content": "Hi"}], "max_to
 EPHEMERAL = {"type": "ephemeral"}
 
 
-def body(profile: Profile | None = None, *, ceiling: int | None = None, **fields: Any) -> dict[str, Any]:
+def body(
+    profile: Profile | None = None, *, ceiling: int | None = None, can_reason: bool = True, **fields: Any
+) -> dict[str, Any]:
     """Return the chat body for a small request with these fields."""
-    target = Target("up", profile or Profile(), max_tokens=ceiling)
+    target = Target("up", profile or Profile(), max_tokens=ceiling, can_reason=can_reason)
     decoded: dict[str, Any] = json.loads(PAIR.body(messages_request(**fields), target))
     return decoded
 
@@ -102,6 +104,7 @@ def test_the_user_is_named_and_a_long_name_is_hashed() -> None:
     # As sha256sum says it.
     hashed = "f20e249d15fa4b9f44ba21d154f62e1efa76ddfdce5d25139a33a4787cee5a8b"
     assert body(metadata={"user_id": "u" * 65})["user"] == hashed
+    assert "user" not in body(Profile(takes_user=False), metadata={"user_id": "u"})
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------
@@ -222,6 +225,12 @@ def test_a_switch_is_turned_on_however_much_is_asked_for() -> None:
     for thinking in ({"type": "adaptive"}, {"type": "enabled", "budget_tokens": 1024}):
         assert effort_for(thinking, THINKING) == {"thinking": {"type": "enabled"}}
     assert effort_for(None, THINKING, reasoning_effort="low") == {"thinking": {"type": "enabled"}}
+
+
+def test_a_model_that_cannot_think_is_not_asked_to_when_the_client_left_it_to_the_model() -> None:
+    for profile in (Profile(), THINKING):
+        assert effort_for({"type": "adaptive"}, profile, can_reason=False) == {}
+        assert effort_for({"type": "disabled"}, profile, can_reason=False) == {}
 
 
 def test_upstreams_without_reasoning_and_requests_without_it_say_nothing() -> None:
