@@ -22,7 +22,11 @@ from tests.gateway.translate.chat_calls import HELLO, LABELS, PNG, WEATHER, body
 FINISHES = ["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "unheard_of"]
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False, width=32) | words,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32)
+    | words,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
     max_leaves=4,
 )
