@@ -48,7 +48,7 @@ def check_model(request: Generation, *, model: ModelInfo, principal: Principal) 
         raise ApiError(
             403,
             "policy_not_accepted",
-            f"`{name}` needs the acceptance of the policy `{UNCENSORED}`. Ask the operator of this service.",
+            f"`{name}` needs the acceptance of the policy `{UNCENSORED}`: see /docs/models#policies.",
         )
     if model.is_free and request.n > 1:
         # The daily limit counts requests; each choice is an answer of its own.

@@ -7,11 +7,13 @@ from msgspec import Raw
 
 #: Where a field that we only carry was not sent. ``Raw | None`` would refuse everything but null.
 ABSENT = Raw()
+_NULL = b"null"
 
 
 def is_given(value: Raw) -> bool:
     """Whether a carried field was sent, and is not null."""
-    return bool(value) and bytes(value) != b"null"
+    size = len(value)
+    return size > 0 and (size != len(_NULL) or bytes(value) != _NULL)
 
 
 class Source(msgspec.Struct, gc=False):
@@ -39,6 +41,8 @@ class Block(msgspec.Struct, gc=False):
     #: Tool results.
     tool_use_id: str | None = None
     content: str | list[Block] | Block | None = None
+    #: A tool that a search found.
+    tool_name: str | None = None
     is_error: bool | None = None
     #: Thinking and redacted thinking.
     thinking: str | None = None

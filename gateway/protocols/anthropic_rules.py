@@ -102,6 +102,8 @@ def check_values(view: Checked) -> None:
                 )
         _check_blocks(view.system, "system")
     for index, message in enumerate(view.messages):
+        if type(message.content) is str and message.role in ROLES and not message.tool_calls:
+            continue  # the plainest, and most
         _check_message(message, f"messages[{index}]")
     for index, tool in enumerate(view.tools or ()):
         _check_tool(tool, f"tools[{index}]")

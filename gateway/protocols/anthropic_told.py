@@ -9,6 +9,8 @@ from gateway.protocols.openai_told import UPSTREAM_FIELDS
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_counts = msgspec.json.Decoder(dict[str, int]).decode
 _encode = msgspec.json.encode
+#: The counts of a ``usage`` object; what follows is added before the brace.
+_USAGE = b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d'
 
 
 def messages_usage_object(usage: TokenUsage) -> dict[str, int | dict[str, int]]:
@@ -26,10 +28,12 @@ def messages_usage_object(usage: TokenUsage) -> dict[str, int | dict[str, int]]:
 
 def told_usage(given: Raw | None, usage: TokenUsage) -> Raw:
     """Return the ``usage`` object for a client; of the upstream's own only the parts of cache writes stay, if they add up."""
-    told: dict[str, object] = dict(messages_usage_object(usage))
+    told = _USAGE % (usage.input, usage.cache_write, usage.cache_read, usage.output)
+    if usage.reasoning:
+        told += b',"output_tokens_details":{"thinking_tokens":%d}' % usage.reasoning
     if given is not None and (parts := _cache_parts(given, usage.cache_write)) is not None:
-        told["cache_creation"] = parts
-    return Raw(_encode(told))
+        told += b',"cache_creation":' + _encode(parts)
+    return Raw(told + b"}")
 
 
 def told_message(fields: dict[str, Raw], *, response_id: Raw, model: Raw) -> dict[str, Raw]:
@@ -50,6 +54,8 @@ def tell_messages_usage(body: bytes, usage: TokenUsage) -> bytes:
 
 
 def _cache_parts(given: Raw, total: int) -> dict[str, int] | None:
+    if b'"cache_creation"' not in bytes(given):
+        return None
     try:
         parts = _decode_counts(_decode_fields(given)["cache_creation"])
     except (msgspec.DecodeError, RecursionError, KeyError):

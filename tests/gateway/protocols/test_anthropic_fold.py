@@ -38,59 +38,62 @@ def block(index: int, deltas: Any = (), **fields: Any) -> list[Any]:
     return [start, *deltas, {"type": "content_block_stop", "index": index}]
 
 
+#: One of each.
+EVENTS = [
+    {
+        "type": "message_start",
+        "message": {**HEAD, "content": [], "stop_reason": None, "usage": {"input_tokens": 9}},
+    },
+    {"type": "ping"},
+    *block(
+        0,
+        [
+            delta(0, type="thinking_delta", thinking="H"),
+            delta(0, type="thinking_delta", thinking="m."),
+            delta(0, type="signature_delta", signature="sig"),
+        ],
+        type="thinking",
+        thinking="",
+        signature="",
+    ),
+    *block(1, type="redacted_thinking", data="xyz"),
+    *block(
+        2,
+        [
+            delta(2, type="text_delta", text="See "),
+            delta(2, type="citations_delta", citation={"cited_text": "a"}),
+            delta(2, type="text_delta", text="this."),
+            delta(2, type="citations_delta", citation={"cited_text": "b"}),
+        ],
+        type="text",
+        text="",
+    ),
+    *block(
+        3,
+        [
+            delta(3, type="input_json_delta", partial_json=""),
+            delta(3, type="input_json_delta", partial_json='{"city": "P'),
+            delta(3, type="input_json_delta", partial_json='aris", "n": 1}'),
+        ],
+        type="tool_use",
+        id="t1",
+        name="f",
+        input={},
+    ),
+    *block(4, [delta(4, type="input_json_delta", partial_json="")], type="tool_use", id="t2", name="g", input={}),
+    *block(
+        5,
+        [delta(5, type="hologram_delta", beam="a", n=1), delta(5, type="hologram_delta", beam="b", n=2)],
+        type="hologram",
+    ),
+    {"type": "novelty"},
+    {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5}, "extra": 1},
+    {"type": "message_stop"},
+]
+
+
 def test_a_folded_stream_is_the_message_it_stands_for() -> None:
-    events = [
-        {
-            "type": "message_start",
-            "message": {**HEAD, "content": [], "stop_reason": None, "usage": {"input_tokens": 9}},
-        },
-        {"type": "ping"},
-        *block(
-            0,
-            [
-                delta(0, type="thinking_delta", thinking="H"),
-                delta(0, type="thinking_delta", thinking="m."),
-                delta(0, type="signature_delta", signature="sig"),
-            ],
-            type="thinking",
-            thinking="",
-            signature="",
-        ),
-        *block(1, type="redacted_thinking", data="xyz"),
-        *block(
-            2,
-            [
-                delta(2, type="text_delta", text="See "),
-                delta(2, type="citations_delta", citation={"cited_text": "a"}),
-                delta(2, type="text_delta", text="this."),
-                delta(2, type="citations_delta", citation={"cited_text": "b"}),
-            ],
-            type="text",
-            text="",
-        ),
-        *block(
-            3,
-            [
-                delta(3, type="input_json_delta", partial_json=""),
-                delta(3, type="input_json_delta", partial_json='{"city": "P'),
-                delta(3, type="input_json_delta", partial_json='aris", "n": 1}'),
-            ],
-            type="tool_use",
-            id="t1",
-            name="f",
-            input={},
-        ),
-        *block(4, [delta(4, type="input_json_delta", partial_json="")], type="tool_use", id="t2", name="g", input={}),
-        *block(
-            5,
-            [delta(5, type="hologram_delta", beam="a", n=1), delta(5, type="hologram_delta", beam="b", n=2)],
-            type="hologram",
-        ),
-        {"type": "novelty"},
-        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5}, "extra": 1},
-        {"type": "message_stop"},
-    ]
-    assert fold_events(payloads_of(*events)) == {
+    assert fold_events(payloads_of(*EVENTS)) == {
         **HEAD,
         "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": "sig"},

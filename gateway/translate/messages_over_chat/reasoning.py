@@ -1,0 +1,67 @@
+"""Reasoning on its way to a chat upstream: how much is asked for, and what was thought in earlier turns."""
+
+from typing import Any
+
+from gateway.protocols.anthropic_content import Block
+from gateway.protocols.anthropic_request import MessagesRequest
+from gateway.translate.messages_over_chat.signature import details_in, is_ours, merged
+from gateway.translate.tables import effort_of_budget
+from gateway.types import Profile
+
+#: Adaptive thinking without a word on how much.
+DEFAULT_EFFORT = "medium"
+#: Efforts above the highest that every upstream knows.
+_HIGHEST = {"xhigh": "high", "max": "high"}
+#: How OpenRouter calls the thinking of Anthropic's models.
+_ANTHROPIC = "anthropic-claude-v1"
+
+
+def reasoning_fields(request: MessagesRequest, profile: Profile) -> dict[str, Any]:
+    """Return the fields by which the upstream is asked to think, or not to."""
+    effort = effort_asked(request)
+    if effort is None or profile.reasoning == "none":
+        return {}
+    if profile.reasoning == "thinking":
+        return {"thinking": {"type": "disabled" if effort == "none" else "enabled"}}
+    if effort == "none" and request.reasoning_effort is None:
+        # Clients turn thinking off for models that have none, and those refuse the field whatever it says.
+        return {}
+    return {"reasoning_effort": _HIGHEST.get(effort, effort)}
+
+
+def effort_asked(request: MessagesRequest) -> str | None:
+    """Return the effort, "none" for thinking that is turned off, None where the client says nothing of thinking."""
+    thinking = request.thinking
+    if thinking is None:
+        return request.reasoning_effort
+    if thinking.type == "disabled":
+        return "none"
+    if thinking.budget_tokens is not None:
+        return effort_of_budget(thinking.budget_tokens)
+    asked = None if request.output_config is None else request.output_config.effort
+    return asked or DEFAULT_EFFORT
+
+
+def thought_fields(blocks: list[tuple[str, Block]], profile: Profile) -> dict[str, Any]:
+    """Return the fields of an assistant's message that hold its thinking blocks (given with their paths)."""
+    if profile.takes_reasoning_details:
+        details = [detail for path, block in blocks for detail in _details_of(block, path)]
+        if details:
+            return {"reasoning_details": merged(details)}
+    if profile.takes_reasoning_back:
+        text = "".join(block.thinking or "" for _, block in blocks)
+        if text:
+            return {"reasoning_content": text}
+    return {}
+
+
+def _details_of(block: Block, path: str) -> list[dict[str, Any]]:
+    if block.type == "redacted_thinking":
+        return [{"type": "reasoning.encrypted", "data": block.data, "format": _ANTHROPIC}]
+    if block.signature is None:
+        return []
+    if is_ours(block.signature):
+        return details_in(block.signature, path)
+    return [
+        {"type": "reasoning.text", "text": block.thinking, "signature": block.signature, "format": _ANTHROPIC},
+    ]
