@@ -8,9 +8,9 @@ told to stop; it is told to think little.
 
 from typing import Any, NamedTuple
 
+from gateway.protocols.anthropic_thinking import BUDGETS, capped_budget
 from gateway.translate.chat_over_messages.models import Ways
 from gateway.translate.chat_over_messages.shapes import Thinking, invalid, missing
-from gateway.translate.tables import BUDGETS, capped_budget
 
 _KINDS = ("enabled", "adaptive", "between_tools", "disabled")
 _DISPLAYS = (None, "summarized", "omitted")

@@ -4,8 +4,8 @@ from typing import Any
 
 from gateway.protocols.anthropic_content import Block
 from gateway.protocols.anthropic_request import MessagesRequest
+from gateway.protocols.anthropic_thinking import effort_of
 from gateway.translate.messages_over_chat.signature import details_in, is_ours, merged
-from gateway.translate.tables import effort_of_budget
 from gateway.types import Profile
 
 #: Adaptive thinking without a word on how much.
@@ -37,7 +37,7 @@ def effort_asked(request: MessagesRequest) -> str | None:
     if thinking.type == "disabled":
         return "none"
     if thinking.budget_tokens is not None:
-        return effort_of_budget(thinking.budget_tokens)
+        return effort_of(thinking.budget_tokens)
     asked = None if request.output_config is None else request.output_config.effort
     return asked or DEFAULT_EFFORT
 
