@@ -1,20 +1,6 @@
-"""What chat completions and Messages say in different words. Both directions share these; efforts and budgets of thinking
-have their table in ``gateway.protocols.anthropic_thinking``.
+"""What chat completions and Messages say in different words, for both directions. Efforts and budgets of thinking have
+their table in ``gateway.protocols.anthropic_thinking``.
 """
-
-from gateway.protocols.anthropic_thinking import BUDGETS, MIN_BUDGET, capped_budget, effort_of
-
-__all__ = [
-    "BUDGETS",
-    "DETAILS_FORMAT",
-    "FINISH_REASONS",
-    "MIN_BUDGET",
-    "STOP_REASONS",
-    "capped_budget",
-    "effort_of",
-    "finish_reason_of",
-    "stop_reason_of",
-]
 
 #: The ``format`` of ``reasoning_details`` that hold thinking blocks of Messages.
 DETAILS_FORMAT = "anthropic-claude-v1"

@@ -2,14 +2,15 @@
 
 Thinking is left off, rather than the request refused, where the upstream would refuse it: with a tool that must be used, with
 an answer that the client began itself, in the middle of a turn whose tool calls came without their thinking (a client that
-does not send ``reasoning_details`` back), and where fewer than 1,024 tokens are left for it.
+does not send ``reasoning_details`` back), and where fewer than 1,024 tokens are left for it. A model that always thinks is not
+told to stop; it is told to think little.
 """
 
 from typing import Any, NamedTuple
 
+from gateway.protocols.anthropic_thinking import BUDGETS, capped_budget
 from gateway.translate.chat_over_messages.models import Ways
 from gateway.translate.chat_over_messages.shapes import Thinking, invalid, missing
-from gateway.translate.tables import BUDGETS, capped_budget
 
 _KINDS = ("enabled", "adaptive", "between_tools", "disabled")
 _DISPLAYS = (None, "summarized", "omitted")
@@ -30,6 +31,8 @@ class Asked(NamedTuple):
 
 
 NOTHING_ASKED = Asked()
+_OFF = Asked({"type": "disabled"})
+_LITTLE = Asked(effort="low")
 
 
 class Setting(NamedTuple):
@@ -48,11 +51,11 @@ def asked_thinking(given: Thinking | None, effort: str | None, ways: Ways, setti
         wanted = ", ".join(f'"{name}"' for name in BUDGETS)
         raise invalid("reasoning_effort", f'must be one of {wanted}, it is "{effort[:40]}".')
     if given is not None:
-        return _as_given(given, setting)
+        return _as_given(given, ways, setting)
     if effort is None:
         return NOTHING_ASKED
     if effort == "none":
-        return Asked({"type": "disabled"})
+        return _OFF if ways.can_rest else _LITTLE
     if setting.is_ruled_out:
         return NOTHING_ASKED
     if ways.thinking == "adaptive":
@@ -61,15 +64,17 @@ def asked_thinking(given: Thinking | None, effort: str | None, ways: Ways, setti
     return _with_budget({"type": "enabled"}, BUDGETS[effort], setting)
 
 
-def _as_given(given: Thinking, setting: Setting) -> Asked:
+def _as_given(given: Thinking, ways: Ways, setting: Setting) -> Asked:
     if given.type not in _KINDS:
         raise invalid("thinking.type", f'must be "enabled", "adaptive" or "disabled", it is "{given.type[:40]}".')
     if given.display not in _DISPLAYS:
         raise invalid("thinking.display", 'must be "summarized" or "omitted".')
     if given.type == "enabled" and given.budget_tokens is None:
         raise missing("thinking.budget_tokens")
+    if given.type == "disabled":
+        return _OFF if ways.can_rest else _LITTLE
     asked: dict[str, Any] = {"type": given.type}
-    if given.type in ("disabled", "between_tools"):
+    if given.type == "between_tools":
         return Asked(asked)
     if setting.is_ruled_out:
         return NOTHING_ASKED

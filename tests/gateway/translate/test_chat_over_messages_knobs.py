@@ -135,7 +135,14 @@ def test_newer_models_are_asked_by_effort(effort: str, told: str) -> None:
     ],
 )
 def test_the_ways_of_a_model_are_read_from_its_name(model: str, ways: tuple[str, str]) -> None:
-    assert ways_of(model) == ways
+    assert ways_of(model) == (*ways, True)
+
+
+@pytest.mark.parametrize("model", ["claude-fable-5-1", "claude-mythos-preview"])
+def test_a_model_that_always_thinks_is_told_to_think_little(model: str) -> None:
+    for fields in ({"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}):
+        body = body_of(target={"model": model}, temperature=0.5, **fields)
+        assert body == {**PLAIN, "model": model, "output_config": {"effort": "low"}}
 
 
 @pytest.mark.parametrize(

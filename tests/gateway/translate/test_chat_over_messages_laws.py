@@ -22,7 +22,11 @@ from tests.gateway.translate.chat_calls import HELLO, LABELS, PNG, WEATHER, body
 FINISHES = ["end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "unheard_of"]
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, width=32) | words,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32)
+    | words,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
     max_leaves=4,
 )
@@ -117,7 +121,7 @@ def _comparable(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-@settings(max_examples=1_500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1_200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_streams())
 def test_folding_a_translated_stream_equals_translating_the_folded_stream(events: list[bytes]) -> None:
     stream = stream_of(stream_options={"include_usage": True})
@@ -184,11 +188,53 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, st.sampled_from(["any-model", "claude-sonnet-4-5", "claude-opus-5"]))
 def test_a_request_becomes_a_body_that_the_api_takes_or_is_refused(fields: dict[str, Any], model: str) -> None:
     with contextlib.suppress(RequestShapeError):
         body_of(target={"model": model}, **fields)
+
+
+@st.composite
+def _conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw a conversation that chat completions allow: every call has its result, in any order, with words between."""
+    told: list[dict[str, Any]] = [HELLO]
+    for turn in range(draw(st.integers(1, 4))):
+        said: dict[str, Any] = {"role": "assistant", "content": draw(st.none() | words)}
+        if draw(st.booleans()):
+            said["reasoning_details"] = draw(st.lists(details, max_size=3))
+        ids = [f"call.{turn}.{number}" for number in range(draw(st.integers(0, 3)))]
+        if ids:
+            function = {"name": draw(st.sampled_from(["f", "g"])), "arguments": json.dumps(draw(objects))}
+            said["tool_calls"] = [{"id": call_id, "type": "function", "function": function} for call_id in ids]
+        told.append(said)
+        answers = [
+            {"role": "tool", "tool_call_id": call_id, "content": draw(st.none() | words)}
+            for call_id in draw(st.permutations(ids))
+        ]
+        for role in draw(st.lists(st.sampled_from(["user", "system"]), max_size=2)):
+            answers.insert(draw(st.integers(0, len(answers))), {"role": role, "content": draw(words)})
+        told += answers
+    return told
+
+
+settled = st.fixed_dictionaries(
+    {"messages": _conversations()},
+    optional={
+        "tools": st.just([WEATHER]),
+        "parallel_tool_calls": st.booleans(),
+        "reasoning_effort": st.sampled_from(["none", "low", "high"]),
+        "max_tokens": st.integers(1, 50_000),
+        "temperature": st.floats(0, 2),
+    },
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(settled, st.booleans(), st.sampled_from(["any-model", "claude-sonnet-4-5", "claude-opus-5"]))
+def test_a_sound_conversation_is_never_refused(fields: dict[str, Any], forced: bool, model: str) -> None:
+    choice = {"tool_choice": "required"} if forced and "tools" in fields else {}
+    body_of(target={"model": model}, **fields, **choice)
 
 
 SHAPED = [
