@@ -1,7 +1,7 @@
 """Translators between a client's protocol and an upstream's; traffic of one protocol passes through untouched. Pure."""
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.translate import chat_over_chat, messages_over_messages
+from gateway.translate import chat_over_chat, chat_over_messages, messages_over_chat, messages_over_messages
 from gateway.translate.pair import Pair
 
 __all__ = ["Pair", "pair_for"]
@@ -10,6 +10,9 @@ __all__ = ["Pair", "pair_for"]
 PAIRS: dict[tuple[str, str], Pair] = {
     ("openai_chat", "openai_chat"): chat_over_chat.PAIR,
     ("openai_chat", "sandbox"): chat_over_chat.PAIR,
+    ("openai_chat", "anthropic_messages"): chat_over_messages.PAIR,
+    ("anthropic_messages", "openai_chat"): messages_over_chat.PAIR,
+    ("anthropic_messages", "sandbox"): messages_over_chat.PAIR,
     ("anthropic_messages", "anthropic_messages"): messages_over_messages.PAIR,
 }
 

@@ -4,9 +4,10 @@ from typing import Any
 
 from gateway.protocols.anthropic_content import Block
 from gateway.protocols.anthropic_request import MessagesRequest
+from gateway.protocols.anthropic_thinking import effort_of
 from gateway.protocols.generation import Target
 from gateway.translate.messages_over_chat.signature import details_in, is_ours, merged
-from gateway.translate.tables import DETAILS_FORMAT, effort_of
+from gateway.translate.tables import DETAILS_FORMAT
 from gateway.types import Profile
 
 #: Adaptive thinking without a word on how much.
