@@ -60,6 +60,8 @@ class Profile:
     takes_reasoning_details: bool = False
     #: It takes ``response_format`` of type ``json_schema``; if not, ``json_object``.
     takes_json_schema: bool = True
+    #: It gives vectors as base64 where it is asked to; others may refuse that.
+    gives_base64: bool = False
     #: It knows the role ``developer``; if not, that is ``system``.
     knows_developer_role: bool = False
 

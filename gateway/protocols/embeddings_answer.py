@@ -131,6 +131,11 @@ def answer_in_steps(body: bytes, request: EmbeddingsRequest, labels: Labels) -> 
     )
 
 
+def as_told(body: bytes, _usage: TokenUsage) -> bytes:
+    """Return an answer of ours as it is: it was written with the usage that is billed."""
+    return body
+
+
 def _written(vectors: list[Vector], model: str, usage: TokenUsage) -> Generator[None, None, bytes]:
     # Grows in place and is given out without a copy, where a join would hold up everybody for 60 MB at a time.
     out, since = BytesIO(), 0

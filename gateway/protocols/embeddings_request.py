@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from gateway.protocols.answers import BYTES_PER_TOKEN
-from gateway.protocols.generation import BASE_TOKENS, TOKENS_PER_MESSAGE
+from gateway.protocols.generation import BASE_TOKENS, TOKENS_PER_MESSAGE, Image
 from gateway.protocols.jsoncheck import InvalidJsonError, check_json
 from gateway.protocols.vectors import Encoding
 from gateway.protocols.wording import RequestShapeError, grammar_error, shape_error
@@ -45,6 +45,51 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True):
     dimensions: int | None
     user: str | None
 
+    @property
+    def message_count(self) -> int:
+        """Inputs: what is read apart from the others."""
+        return len(self.inputs)
+
+    @property
+    def stream(self) -> bool:
+        """Whether events are wanted: never."""
+        return False
+
+    @property
+    def max_tokens(self) -> int:
+        """The limit on output tokens: there are none."""
+        return 0
+
+    @property
+    def n(self) -> int:
+        """Choices: one."""
+        return 1
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether tools are offered: never."""
+        return False
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All images: none."""
+        return ()
+
+    @property
+    def has_image_urls(self) -> bool:
+        """Whether any image is a URL: never."""
+        return False
+
+    @property
+    def has_opaque_parts(self) -> bool:
+        """Whether there is a part whose tokens its size does not bound: never."""
+        return False
+
+    @property
+    def wants_reasoning(self) -> bool:
+        """Whether reasoning is asked for: never."""
+        return False
+
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_view = msgspec.json.Decoder(_View).decode
@@ -81,16 +126,15 @@ def parse_embeddings_request(body: bytes) -> EmbeddingsRequest:
     )
 
 
-def embeddings_body(request: EmbeddingsRequest, *, model: str, takes_base64: bool = True) -> bytes:
+def embeddings_body(request: EmbeddingsRequest, *, model: str, gives_base64: bool = False) -> bytes:
     """Return the body for an upstream: its own model name, and the form of vectors that we want from it.
 
-    ``takes_base64`` False: it refuses base64 or does not know it, so it is asked for numbers. The field is always sent, because
-    some upstreams demand it. Every other field stays byte for byte.
+    That is base64 wherever it is known to be given, whatever the client wants: a third of the bytes to read. Others may refuse
+    it, and some demand the field, so they are asked for numbers. Every other field stays byte for byte.
     """
     fields = request.fields.copy()
     fields["model"] = Raw(msgspec.json.encode(model))
-    wants_base64 = takes_base64 and request.encoding_format == "base64"
-    fields["encoding_format"] = Raw(b'"base64"' if wants_base64 else b'"float"')
+    fields["encoding_format"] = Raw(b'"base64"' if gives_base64 else b'"float"')
     return msgspec.json.encode(fields)
 
 

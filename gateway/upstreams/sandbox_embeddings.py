@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import msgspec
 
-from gateway.protocols.embeddings import EmbeddingsRequest
+from gateway.protocols.embeddings import parse_embeddings_request
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.types import RouteInfo
 from gateway.upstreams.taker import Taker
@@ -39,8 +39,8 @@ class SandboxEmbeddingsCall:
     #: Nobody bills for it.
     stops_billing_on_cancel = True
 
-    def __init__(self, route: RouteInfo, request: EmbeddingsRequest) -> None:
-        self._request = request
+    def __init__(self, route: RouteInfo, body: bytes) -> None:
+        self._request = parse_embeddings_request(body)
         self._behaviour = route.upstream_model
 
     async def start(self) -> None:

@@ -305,17 +305,18 @@ def test_the_upstreams_body_differs_in_model_and_form_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "takes_base64", "sent"),
+    ("asked", "gives_base64", "sent"),
     [
-        ({}, True, "float"),
-        ({"encoding_format": None}, True, "float"),
-        ({"encoding_format": "float"}, True, "float"),
-        ({"encoding_format": "base64"}, True, "base64"),
+        ({}, False, "float"),
+        ({"encoding_format": None}, False, "float"),
         ({"encoding_format": "base64"}, False, "float"),
+        ({}, True, "base64"),
+        ({"encoding_format": "float"}, True, "base64"),
+        ({"encoding_format": "base64"}, True, "base64"),
     ],
 )
-def test_an_upstream_is_always_told_the_form(asked: dict[str, Any], takes_base64: bool, sent: str) -> None:
-    body = json.loads(embeddings_body(parse(**asked), model="up", takes_base64=takes_base64))
+def test_an_upstream_is_always_told_a_form_that_it_knows(asked: dict[str, Any], gives_base64: bool, sent: str) -> None:
+    body = json.loads(embeddings_body(parse(**asked), model="up", gives_base64=gives_base64))
     assert body == {"model": "up", "input": "Hello", "encoding_format": sent}
 
 
