@@ -19,7 +19,7 @@ from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
 from gateway.protocols.vectors import Encoding, Vector, VectorError, from_base64, from_list
 
-#: Bytes of an answer that are read in one step: a millisecond or two.
+#: Bytes of vectors that are read or written in one step: a millisecond or two.
 STEP = 256 * 1024
 #: The same for what is only copied.
 COPY_STEP = 8 * STEP
@@ -55,7 +55,7 @@ class _Skeleton:
         self._at = 0
 
     def cut_next(self) -> int | None:
-        """Take the next vector out; return the size that it had, None if there is no other. Raises VectorError."""
+        """Take the next vector out; return its size, the larger one of two, None if there is no other. Raises VectorError."""
         body, found = self._body, _VECTOR.search(self._body, self._at)
         if found is None:
             return None
@@ -72,7 +72,7 @@ class _Skeleton:
         self._parts += (body[self._at : start], b"[%d]" % len(self.vectors))
         self.vectors.append(vector)
         self._at = end
-        return end - start
+        return max(end - start, len(vector.json))
 
     def decoded(self) -> _Reply:
         """Return the skeleton, decoded. Raises UpstreamFailure."""
