@@ -23,8 +23,10 @@ from gateway.protocols.vectors import Encoding, Vector, VectorError, from_base64
 STEP = 256 * 1024
 #: The same for what is only copied.
 COPY_STEP = 8 * STEP
+#: Bytes of one vector: room for 65,536 numbers, of which each is 32 bytes long.
+MAX_VECTOR = 2 * 1024 * 1024
 #: The key cannot be inside a string: there its quotes would be escaped.
-_VECTOR = re.compile(rb'"embedding"\s*+:\s*+([\["])')
+_VECTOR = re.compile(rb'"embedding"\s{0,99}+:\s{0,99}+([\["])')
 
 
 class _Item(msgspec.Struct, gc=False):
@@ -59,16 +61,13 @@ class _Skeleton:
         body, found = self._body, _VECTOR.search(self._body, self._at)
         if found is None:
             return None
-        start = found.start(1)
-        if found[1] == b"[":
-            end = body.find(b"]", start) + 1
-            vector = from_list(body[start:end], self._encoding) if end else None
-        else:
-            # An escaped quote would be no base64: the string is cut short, and found wrong.
-            end = body.find(b'"', start + 1) + 1
-            vector = from_base64(body[start:end], self._encoding) if end else None
-        if vector is None:
-            raise VectorError("its last vector has no end")
+        start, is_list = found.start(1), found[1] == b"["
+        # An escaped quote would be no base64: the string is cut short, and found wrong.
+        end = body.find(b"]" if is_list else b'"', start + 1, start + MAX_VECTOR) + 1
+        if not end:
+            raise VectorError(f"a vector has no end within {MAX_VECTOR} bytes")
+        read = from_list if is_list else from_base64
+        vector = read(body[start:end], self._encoding)
         self._parts += (body[self._at : start], b"[%d]" % len(self.vectors))
         self.vectors.append(vector)
         self._at = end

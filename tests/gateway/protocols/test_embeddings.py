@@ -158,6 +158,8 @@ def test_dimensions_that_were_asked_for_are_kept() -> None:
         theirs([1.0], [float("inf")]),
         theirs([1.0], ["2.0"]),
         theirs([1.0], []),
+        theirs([1.0], [0.25] * 400_000),
+        theirs([1.0], "AACA" * 600_000),
         theirs([1.0], "AACAPw"),
         theirs([1.0], "AADAfw=="),
         theirs([1.0], "AACAPw==").replace(b'"list"', b"list"),
