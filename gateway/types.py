@@ -62,6 +62,8 @@ class Profile:
     takes_json_schema: bool = True
     #: It takes ``user``, the name of the client's own user.
     takes_user: bool = True
+    #: It gives vectors as base64 where it is asked to; others may refuse that.
+    gives_base64: bool = False
     #: It knows the role ``developer``; if not, that is ``system``.
     knows_developer_role: bool = False
 

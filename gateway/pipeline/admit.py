@@ -15,6 +15,7 @@ from gateway.pipeline import authenticate
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.permit import check_model
 from gateway.pipeline.route import usable_routes
+from gateway.protocols.embeddings import EmbeddingsRequest, tokens_upper_bound
 from gateway.protocols.generation import input_upper_bound
 from gateway.store import Store
 from gateway.upstreams.profiles import profile_of
@@ -29,10 +30,7 @@ class Budget:
         request, model = exchange.request, exchange.served_model()
         self.rates = model.rates
         self.choices = request.n
-        # An upstream refuses more input than its context window holds, so no input can cost more than that.
-        image_tokens = max((profile_of(route.upstream.provider).image_tokens for route in exchange.routes), default=0)
-        bound = input_upper_bound(request, image_tokens=image_tokens)
-        self.input_upper = model.context_window if request.has_opaque_parts else min(bound, model.context_window)
+        self.input_upper = _input_upper(exchange)
         self.ceiling = min(model.max_output_tokens or model.context_window, model.context_window)
         self.asked = request.max_tokens
         self.wanted = min(self.asked, self.ceiling) if self.asked is not None else self.ceiling
@@ -50,13 +48,24 @@ class Budget:
         )
 
 
+def _input_upper(exchange: Exchange) -> int:
+    request, model = exchange.request, exchange.served_model()
+    if isinstance(request, EmbeddingsRequest):
+        # Each input has a context window of its own.
+        return tokens_upper_bound(request)
+    # An upstream refuses more input than its context window holds, so no input can cost more than that.
+    image_tokens = max((profile_of(route.upstream.provider).image_tokens for route in exchange.routes), default=0)
+    bound = input_upper_bound(request, image_tokens=image_tokens)
+    return model.context_window if request.has_opaque_parts else min(bound, model.context_window)
+
+
 async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, lease: float) -> None:
     """Admit a request or raise the ApiError that says why not.
 
     Sets ``held``, ``max_tokens`` (when lowered), and the rate-limit headers. Raises StoreUnavailableError.
     """
     model, principal = exchange.served_model(), exchange.principal
-    check_model(exchange.request, model=model, principal=principal)
+    check_model(exchange.request, model=model, principal=principal, kind=exchange.protocol.kind)
     exchange.routes = usable_routes(model, exchange.request)
     asked = _ask_pace(exchange, minute)
     if asked is not None and not asked.has_room:

@@ -17,13 +17,14 @@ from gateway.pipeline.failures import error_for
 from gateway.pipeline.settle import Settler
 from gateway.pipeline.streaming import StreamRelay
 from gateway.pipeline.writer import StreamWriter
-from gateway.protocols.answers import AnswerStream, Labels
+from gateway.protocols.answers import AnswerStream, Labels, WholeAnswer
+from gateway.protocols.clients import EMBEDDINGS
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.generation import Target, estimated_input
 from gateway.protocols.wording import RequestShapeError
 from gateway.translate import Pair, pair_for
 from gateway.types import RouteInfo
-from gateway.upstreams import UpstreamCall, UpstreamClient, open_upstream
+from gateway.upstreams import UpstreamCall, UpstreamClient, open_embeddings, open_upstream
 from gateway.upstreams.profiles import profile_of
 from lumyx.lib import clock
 
@@ -73,7 +74,7 @@ class Dispatcher:
         async def attempt(call: UpstreamCall, pair: Pair) -> None:
             nonlocal body
             await call.start()
-            answer = pair.whole(await call.read(), exchange.request, _labels(exchange))
+            answer = await _whole(pair, await call.read(), exchange)
             exchange.first_token = clock.monotonic()
             exchange.produced = answer.has_output
             exchange.flags = ",".join(sorted(answer.flags))
@@ -162,6 +163,11 @@ class Dispatcher:
         elif failure is not None:
             exchange.error = error_for(failure)
 
+    def _open(self, exchange: Exchange, route: RouteInfo, body: bytes) -> UpstreamCall:
+        if exchange.protocol is EMBEDDINGS:
+            return open_embeddings(self._client, route, body)
+        return open_upstream(self._client, route, body, stream=exchange.request.stream, betas=exchange.betas)
+
     async def _try_one(
         self, exchange: Exchange, route: RouteInfo, attempt: Attempt
     ) -> UpstreamFailure | RequestShapeError | None:
@@ -170,8 +176,7 @@ class Dispatcher:
         try:
             pair = pair_for(exchange.protocol.name, route.upstream.protocol)
             body = pair.body(exchange.request, _target(exchange, route))
-            stream, betas = exchange.request.stream, exchange.betas
-            async with aclosing(open_upstream(self._client, route, body, stream=stream, betas=betas)) as call:
+            async with aclosing(self._open(exchange, route, body)) as call:
                 await attempt(call, pair)
         except RequestShapeError as refusal:
             return refusal
@@ -185,6 +190,20 @@ class Dispatcher:
             )
             return failure
         return None
+
+
+async def _whole(pair: Pair, body: bytes, exchange: Exchange) -> WholeAnswer:
+    """Return the client's answer for an upstream's; one that is made in steps lets others run between them."""
+    if pair.whole_in_steps is None:
+        return pair.whole(body, exchange.request, _labels(exchange))
+    steps = pair.whole_in_steps(body, exchange.request, _labels(exchange))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            answer: WholeAnswer = done.value
+            return answer
+        await asyncio.sleep(0)
 
 
 def _is_worth_another(failure: UpstreamFailure | RequestShapeError) -> bool:

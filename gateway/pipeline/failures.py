@@ -15,13 +15,13 @@ def error_for(failure: UpstreamFailure) -> ApiError:
     match failure.kind:
         case FailureKind.CLIENT_CONTENT if failure.code == "context_length_exceeded":
             return ApiError(
-                400, "context_length_exceeded", "The messages are longer than the model's context window. Shorten them."
+                400, "context_length_exceeded", "What you sent is longer than the model's context window. Shorten it."
             )
         case FailureKind.CLIENT_CONTENT:
             return ApiError(
                 400,
                 "invalid_parameter",
-                "The model's provider refused the content of this request. Check the parameters, the messages and their length.",
+                "The model's provider refused the content of this request. Check the parameters, the content and its length.",
             )
         case FailureKind.RATE_LIMITED:
             pause = min(LONGEST_PAUSE, max(1, int(failure.retry_after or DEFAULT_PAUSE)))

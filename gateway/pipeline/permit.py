@@ -5,6 +5,11 @@ from gateway.protocols.generation import Generation
 from gateway.types import CatalogSnapshot, ModelInfo, Principal
 
 UNCENSORED = "uncensored"
+#: By the kind that the model is of.
+_WRONG_KIND = {
+    "chat": "`{}` is a chat model, not an embedding model. The page /models shows which ones are.",
+    "embedding": "`{}` is an embedding model, not a chat model: it answers /embeddings only.",
+}
 
 
 def can_see(model: ModelInfo, principal: Principal | None, *, sandbox_is_open: bool) -> bool:
@@ -33,11 +38,11 @@ def find_model(
     return model
 
 
-def check_model(request: Generation, *, model: ModelInfo, principal: Principal) -> None:
+def check_model(request: Generation, *, model: ModelInfo, principal: Principal, kind: str = "chat") -> None:
     """Raise the ApiError for a model that cannot serve this request, or that the workspace may not use yet."""
     name = model.public_id
-    if model.kind != "chat":
-        raise ApiError(400, "wrong_model_kind", f"`{name}` is not a chat model.")
+    if model.kind != kind:
+        raise ApiError(400, "wrong_model_kind", _WRONG_KIND[model.kind].format(name))
     if model.is_free and not principal.email_verified:
         raise ApiError(
             403,

@@ -1,7 +1,13 @@
 """Translators between a client's protocol and an upstream's; traffic of one protocol passes through untouched. Pure."""
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.translate import chat_over_chat, chat_over_messages, messages_over_chat, messages_over_messages
+from gateway.translate import (
+    chat_over_chat,
+    chat_over_messages,
+    embeddings,
+    messages_over_chat,
+    messages_over_messages,
+)
 from gateway.translate.pair import Pair
 
 __all__ = ["Pair", "pair_for"]
@@ -14,6 +20,8 @@ PAIRS: dict[tuple[str, str], Pair] = {
     ("anthropic_messages", "openai_chat"): messages_over_chat.PAIR,
     ("anthropic_messages", "sandbox"): messages_over_chat.PAIR,
     ("anthropic_messages", "anthropic_messages"): messages_over_messages.PAIR,
+    ("openai_embeddings", "openai_chat"): embeddings.PAIR,
+    ("openai_embeddings", "sandbox"): embeddings.PAIR,
 }
 
 

@@ -1,6 +1,6 @@
 """What a translator is: one pair of protocols, the client's and the upstream's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 from gateway.protocols.answers import AnswerStream, Labels, WholeAnswer
@@ -20,3 +20,5 @@ class Pair(NamedTuple):
     stream: Callable[[Any, Labels], AnswerStream]
     #: The client's answer for an upstream's whole one. Raises UpstreamFailure for an error object, or what is no answer.
     whole: Callable[[bytes, Any, Labels], WholeAnswer]
+    #: The same with pauses, for answers so large that others must get to run in between.
+    whole_in_steps: Callable[[bytes, Any, Labels], Generator[None, None, WholeAnswer]] | None = None

@@ -7,10 +7,20 @@ from gateway.upstreams.anthropic_messages import AnthropicMessagesCall
 from gateway.upstreams.client import UpstreamClient
 from gateway.upstreams.failures import FailureKind, UpstreamFailure
 from gateway.upstreams.openai_chat import OpenAIChatCall
+from gateway.upstreams.openai_embeddings import OpenAIEmbeddingsCall
 from gateway.upstreams.sandbox import SandboxCall
+from gateway.upstreams.sandbox_embeddings import SandboxEmbeddingsCall
 from gateway.upstreams.taker import Taker
 
-__all__ = ["FailureKind", "Taker", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "open_upstream"]
+__all__ = [
+    "FailureKind",
+    "Taker",
+    "UpstreamCall",
+    "UpstreamClient",
+    "UpstreamFailure",
+    "open_embeddings",
+    "open_upstream",
+]
 
 
 class UpstreamCall(Protocol):
@@ -53,3 +63,13 @@ def open_upstream(
     if protocol == "sandbox":
         return SandboxCall(route, body)
     raise UpstreamFailure(FailureKind.INVALID, f"no adapter speaks {protocol!r}")
+
+
+def open_embeddings(client: UpstreamClient, route: RouteInfo, body: bytes) -> UpstreamCall:
+    """Return the call of ``route`` for embeddings, not yet started. Raises UpstreamFailure for upstreams that have none."""
+    protocol = route.upstream.protocol
+    if protocol == "openai_chat":
+        return OpenAIEmbeddingsCall(client, route.upstream, body, stream=False)
+    if protocol == "sandbox":
+        return SandboxEmbeddingsCall(route, body)
+    raise UpstreamFailure(FailureKind.INVALID, f"no adapter gets embeddings from {protocol!r}")

@@ -13,6 +13,7 @@ OPENAI = Profile(
     stops_billing_on_cancel=True,
     image_tokens=50_000,
     knows_developer_role=True,
+    gives_base64=True,
 )
 PROFILES = {
     "openai": OPENAI,
@@ -40,7 +41,7 @@ PROFILES = {
     "llamacpp": Profile(stops_billing_on_cancel=True, takes_image_urls=False, reads_both_fields=True),
     "lmstudio": Profile(stops_billing_on_cancel=True, takes_image_urls=False),
     "openai-compatible": GENERIC,
-    "sandbox": Profile(reads_both_fields=True, takes_reasoning_back=True),
+    "sandbox": Profile(reads_both_fields=True, takes_reasoning_back=True, gives_base64=True),
 }
 
 

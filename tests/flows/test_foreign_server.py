@@ -41,6 +41,13 @@ output = "2.00"
 [[models.routes]]
 upstream = "foreign"
 model = "gpt-4o"
+
+[[models]]
+id = "foreign/embedding"
+kind = "embedding"
+context_window = 8000
+price = {{ input = "1.00" }}
+routes = [{{ upstream = "foreign", model = "text-embedding-3-small" }}]
 """
 WEATHER: ChatCompletionFunctionToolParam = {
     "type": "function",
@@ -52,6 +59,7 @@ FIXTURES = {
         {"match": {"userMessage": "weather"}, "response": {"toolCalls": [CALL]}},
         {"match": {"userMessage": "Hello"}, "response": {"content": CONTENT}},
         {"match": {"userMessage": "ping"}, "response": {"content": "pong"}},
+        {"match": {"inputText": "Text to embed"}, "response": {"embedding": [0.5, -0.25, 0.125]}},
     ]
 }
 
@@ -147,6 +155,20 @@ def test_its_tool_calls_pass_through_a_stream(client: OpenAI) -> None:
     assert message.tool_calls is not None
     assert message.tool_calls[0].function.name == "get_weather"
     assert json.loads(message.tool_calls[0].function.arguments) == {"location": "SF"}
+
+
+def test_its_vectors_come_in_the_form_that_is_asked_for_though_it_knows_one_and_counts_nothing(
+    client: OpenAI, tenant: Tenant, books: Books
+) -> None:
+    raw = client.embeddings.with_raw_response.create(model="foreign/embedding", input="Text to embed")
+    answer = raw.parse()
+    assert answer.data[0].embedding == [0.5, -0.25, 0.125]
+    assert '"AAAAPwAAgL4AAAA+"' in raw.text  # the library asks for base64
+    (event,) = books.wait_for_events(tenant, 1)
+    # It reports 0 tokens. "Text to embed" is 15 bytes with its quotes: 4 tokens by our count.
+    assert (event["flags"], event["input_tokens"], event["charge"]) == ("usage_zero_input", 4, 4 * 1000)
+    assert answer.usage.prompt_tokens == 4
+    assert "text-embedding" not in raw.text
 
 
 def test_the_operators_test_of_it_succeeds(foreign: None, installation: Installation) -> None:

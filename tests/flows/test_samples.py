@@ -100,6 +100,20 @@ def test_the_tools_sample_calls_the_tool(run: Runner, gateway: Gateway, tenant: 
 
 
 @pytest.mark.parametrize("run", CLIENTS)
+def test_the_embeddings_sample_is_answered_and_charged_by_the_usage_it_returns(
+    run: Runner, gateway: Gateway, tenant: Tenant, books: Books, tmp_path: Path
+) -> None:
+    answer = json.loads(run("embeddings", gateway, tenant.key, tmp_path, str(SAMPLES / "embeddings.json")))
+    assert (answer["object"], answer["model"]) == ("list", "embedding-model-id")
+    (entry,) = answer["data"]
+    assert (entry["object"], entry["index"]) == ("embedding", 0)
+    assert all(isinstance(number, int | float) for number in entry["embedding"])
+    assert answer["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
+    # 0.02 dollars per million tokens are 20 nano-dollars a token.
+    assert books.counted(tenant) == (1, 3 * 20)
+
+
+@pytest.mark.parametrize("run", CLIENTS)
 def test_the_models_sample_lists_the_contracts_model_as_printed(
     run: Runner, gateway: Gateway, tenant: Tenant, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ BEHAVIOURS = (
     "reasoning",
     "json-schema",
     "vision",
+    "embedding",
     "error-before-first-byte",
     "error-mid-stream",
     "no-usage",
@@ -61,7 +62,9 @@ def test_every_behaviour_of_the_sandbox_has_a_model(demo: CatalogSnapshot, behav
     model = demo.models[f"sandbox/{behaviour}"]
     assert [route.upstream_model for route in model.routes] == [behaviour]
     assert model.is_free is (behaviour == "echo")
-    assert (model.rates.output == 0) is model.is_free
+    assert (model.kind == "embedding") is (behaviour == "embedding")
+    assert (model.rates.input == 0) is model.is_free
+    assert (model.rates.output == 0) is (model.is_free or model.kind == "embedding")
     assert model.price_id is not None
 
 
@@ -86,7 +89,7 @@ def test_the_list_is_one_page(demo: CatalogSnapshot) -> None:
     models = list(demo.models.values())
     page = list_view(models)
     assert (page["has_more"], page["first_id"], page["last_id"]) == (False, models[0].public_id, models[-1].public_id)
-    assert len(page["data"]) == len(models) == 15
+    assert len(page["data"]) == len(models) == 16
     assert list_view([]) == {"object": "list", "data": [], "has_more": False, "first_id": None, "last_id": None}
 
 
