@@ -30,13 +30,13 @@ class StreamRelay:
     async def run(self) -> None:
         """Send the request and relay its answer. Raises UpstreamFailure.
 
-        A stream that broke off after the answer had finished is whole: only its end mark is missing.
+        A stream that broke off or fell silent after the answer had finished is whole: only its end mark is missing.
         """
         await self._call.start()
         try:
             await self._call.pour(self)
         except UpstreamFailure as failure:
-            if failure.kind is not FailureKind.CUT or not self.answer.finished:
+            if failure.kind not in (FailureKind.CUT, FailureKind.TIMEOUT) or not self.answer.finished:
                 raise
 
     def take(self, payloads: list[bytes]) -> bool:

@@ -260,10 +260,11 @@ async def test_at_most_three_upstreams_are_tried(rig: Rig) -> None:
     assert client.status == 502
 
 
-async def test_a_stream_that_lacks_only_done_is_whole(rig: Rig) -> None:
+@pytest.mark.parametrize("kind", [FailureKind.CUT, FailureKind.TIMEOUT])
+async def test_a_stream_that_lacks_only_done_is_whole(rig: Rig, kind: FailureKind) -> None:
     client = Client()
-    cut = UpstreamFailure(FailureKind.CUT, produced=True)
-    steps: list[Step] = [chunk("Hi"), chunk(finish="stop"), usage(12, 8), cut]
+    failure = UpstreamFailure(kind, produced=True)
+    steps: list[Step] = [chunk("Hi"), chunk(finish="stop"), usage(12, 8), failure]
     rig.script("first", ScriptedCall(steps=steps))
     await rig.serve(make_exchange(client, stream=True))
     assert events(client)[-1] == "[DONE]"
