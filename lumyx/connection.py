@@ -13,6 +13,7 @@ import socket
 import sys
 from typing import ClassVar
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import ApiError
@@ -39,7 +40,8 @@ class CycleLine:
         cycle = self._cycle
         if not cycle.chunked_encoding or cycle.response_complete:
             raise RuntimeError("the response is not one of pieces, or is over")
-        cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if data:  # a chunk of nothing is the end of the body
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -49,6 +51,8 @@ class PatientProtocol(HttpToolsProtocol):
     head_deadline: ClassVar[float] = 20.0
 
     _head_timer: asyncio.TimerHandle | None = None
+    #: The request that is being answered; uvicorn's ``cycle`` is the one that came last, which may wait for its turn.
+    _running: RequestResponseCycle | None = None
     #: Whether what comes next on the line is, or belongs to, the head of a request; and whether some of it has come.
     _expects_head = True
     _is_in_head = False
@@ -62,8 +66,16 @@ class PatientProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.head_deadline, self._on_late_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
+        """Wait for nothing more.
+
+        uvicorn tells only the request that came last. One that was sent after it, before its answer had come, would keep the
+        other from ever hearing that its client has left: it would write on a line that is no more.
+        """
         self._stop_waiting()
+        running = self._end_running()
+        if running is not None and running is not self.cycle:
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -88,8 +100,24 @@ class PatientProtocol(HttpToolsProtocol):
         """Note that the head is whole."""
         self._expects_head = self._is_in_head = False
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Let go of the request that has its answer."""
+        self._end_running()
+        super().on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
         # An extension may be any object: ASGI's types know of dictionaries only.
-        self.scope["extensions"] = {LINE: CycleLine(self.cycle)}  # type: ignore[dict-item]
+        cycle.scope["extensions"] = {LINE: CycleLine(cycle)}  # type: ignore[dict-item]
+        super()._start_asgi_task(cycle, app)
+
+    def _end_running(self) -> RequestResponseCycle | None:
+        running, self._running = self._running, None
+        if running is not None:
+            # The line knows the scope: left there by an application, both would be garbage that only the collector can free.
+            running.scope.pop("extensions", None)
+        return running
 
     def on_message_complete(self) -> None:
         """Note that another head may follow."""

@@ -168,7 +168,7 @@ class MinuteLimiter:
 
     def _give_up(self, error: Exception) -> None:
         """Keep the pace in this process, and leave Redis alone for a moment."""
-        if not self._asked:
+        if not self._asked and not self._pending:
             return
         log.warning("Redis does not answer; pace limits are kept by this process alone: %s", error)
         self._retry_at = clock.monotonic() + COOL_OFF

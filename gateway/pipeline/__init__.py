@@ -141,3 +141,5 @@ async def _watch(receive: Receive, exchange: Exchange, task: "asyncio.Task[None]
     except asyncio.CancelledError:
         exchange.client_gone = True
         raise
+    finally:
+        task.remove_done_callback(stop_waiting)

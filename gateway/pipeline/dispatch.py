@@ -109,9 +109,11 @@ class Dispatcher:
             await StreamRelay(exchange, call, answer, writer).run()
 
         try:
-            await self._try_routes(exchange, routes, attempt)
-            if answer is not None:
-                self._count(exchange, answer)
+            try:
+                await self._try_routes(exchange, routes, attempt)
+            finally:  # what has come out is billed, also where a bug of ours ended it
+                if answer is not None:
+                    self._count(exchange, answer)
             await self._settler.settle(exchange)
         finally:
             writer.stop()

@@ -10,6 +10,9 @@ from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.upstreams import UpstreamCall
 from lumyx.lib import clock
 
+#: Bytes of a stream that are kept back, before its first content or after its finish: as much as a whole answer may have.
+MAX_KEPT = 64 * 1024 * 1024
+
 
 class StreamRelay:
     """Takes what one call brings. ``answer`` knows afterwards what came out."""
@@ -20,19 +23,20 @@ class StreamRelay:
         self._call = call
         self._writer = writer
         self._failure: UpstreamFailure | None = None
+        self._kept = 0
         # Reasoning that is not shown is billed to us all the same; only the report at the stream's end tells how much it was.
         self._may_stop_early = call.stops_billing_on_cancel and "reasoning" not in exchange.served_model().tags
 
     async def run(self) -> None:
         """Send the request and relay its answer. Raises UpstreamFailure.
 
-        A stream that broke off after the answer had finished is whole: only its end mark is missing.
+        A stream that broke off or fell silent after the answer had finished is whole: only its end mark is missing.
         """
         await self._call.start()
         try:
             await self._call.pour(self)
         except UpstreamFailure as failure:
-            if failure.kind is not FailureKind.CUT or not self.answer.finished:
+            if failure.kind not in (FailureKind.CUT, FailureKind.TIMEOUT) or not self.answer.finished:
                 raise
 
     def take(self, payloads: list[bytes]) -> bool:
@@ -42,12 +46,15 @@ class StreamRelay:
         except UpstreamFailure as failure:
             self._failure = failure  # what came before it has come out, and goes to the client first
         answer, exchange = self.answer, self._exchange
-        if answer.started:
-            if not exchange.produced:
-                exchange.produced = True
-                exchange.first_token = clock.monotonic()
-            if not answer.finished and not self._writer.push():
-                return False
+        if not exchange.produced and answer.started:
+            exchange.produced = True
+            exchange.first_token = clock.monotonic()
+        if not answer.started or answer.finished:
+            if self._kept > MAX_KEPT:
+                self._failure = UpstreamFailure(FailureKind.INVALID, "it says nothing, or has ended, and goes on")
+            self._kept += sum(map(len, payloads))
+        elif not self._writer.push():
+            return False
         return self._failure is None and not exchange.client_gone
 
     async def catch_up(self) -> bool:

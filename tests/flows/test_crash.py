@@ -28,6 +28,18 @@ def test_a_client_that_leaves_in_mid_stream_pays_for_what_came_and_leaves_no_hol
     assert before - books.posted(tenant) == event["charge"]
 
 
+def test_a_client_that_leaves_with_a_request_in_line_behind_pays_for_what_came(
+    gateway: Gateway, tenant: Tenant, books: Books
+) -> None:
+    request = encode_request(key=tenant.key, body=json.dumps({**SLOW, "stream": True}).encode())
+    with connect(gateway.port) as line:
+        line.sendall(request.replace(b"Connection: close\r\n", b"") * 2)
+        Stream(line).read_some()
+    (event,) = books.wait_for_events(tenant, 1)
+    assert event["status"] == "client_closed"
+    assert event["charge"] > 0
+
+
 def test_clients_that_leave_at_random_points_each_leave_one_usage_event(
     gateway: Gateway, tenant: Tenant, books: Books
 ) -> None:

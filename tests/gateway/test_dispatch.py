@@ -260,10 +260,11 @@ async def test_at_most_three_upstreams_are_tried(rig: Rig) -> None:
     assert client.status == 502
 
 
-async def test_a_stream_that_lacks_only_done_is_whole(rig: Rig) -> None:
+@pytest.mark.parametrize("kind", [FailureKind.CUT, FailureKind.TIMEOUT])
+async def test_a_stream_that_lacks_only_done_is_whole(rig: Rig, kind: FailureKind) -> None:
     client = Client()
-    cut = UpstreamFailure(FailureKind.CUT, produced=True)
-    steps: list[Step] = [chunk("Hi"), chunk(finish="stop"), usage(12, 8), cut]
+    failure = UpstreamFailure(kind, produced=True)
+    steps: list[Step] = [chunk("Hi"), chunk(finish="stop"), usage(12, 8), failure]
     rig.script("first", ScriptedCall(steps=steps))
     await rig.serve(make_exchange(client, stream=True))
     assert events(client)[-1] == "[DONE]"
@@ -474,3 +475,15 @@ async def test_a_client_that_left_is_written_nothing_and_the_rest_is_billed(rig:
     assert len(line.written) == 1
     assert rig.record.status == "client_closed"
     assert rig.settlement.rated == CHARGE_12_8
+
+
+async def test_what_came_out_before_a_bug_of_ours_is_billed(rig: Rig) -> None:
+    client = Client()
+    exchange = make_exchange(client, stream=True)
+    rig.script("first", ScriptedCall(steps=[chunk("x" * 8), ValueError("a bug")]))
+    with pytest.raises(ValueError, match="a bug"):
+        await rig.serve(exchange)
+    await rig.dispatcher.give_up(exchange)
+    assert events(client)[-1]["error"]["code"] == "internal_error"
+    assert rig.record.status == "cut"
+    assert rig.settlement.rated == rig.record.input_tokens * 500 + 2 * 1500

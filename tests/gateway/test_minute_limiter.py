@@ -148,3 +148,11 @@ async def _connection_of(limiter: MinuteLimiter) -> object:
     assert limiter._line is not None
     limiter._line.ask("CLIENT", "ID", done=number.set_result)
     return await number
+
+
+async def test_who_has_just_asked_is_answered_when_the_limiter_closes(limiter: MinuteLimiter) -> None:
+    asked = limiter.ask(random_name(), limit=2)
+    await limiter.close()
+    assert (await asyncio.wait_for(asked.answer(), 0.1)).allowed
+    await asyncio.sleep(0)
+    assert limiter._line is None

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from gateway.pipeline import _watch
 from tests.gateway.asgi import Client
 from tests.gateway.exchanges import make_exchange
@@ -34,3 +36,16 @@ async def test_a_client_that_leaves_is_noticed_and_the_work_is_waited_for() -> N
     async with asyncio.timeout(2):
         await _watch(client.receive, exchange, asyncio.create_task(serve()))
     assert done.is_set()
+
+
+async def test_work_that_outlives_its_request_ends_in_peace(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(parts=[])
+    exchange = make_exchange(client, stream=True)
+    work = asyncio.create_task(asyncio.sleep(0.02))
+    request = asyncio.create_task(_watch(client.receive, exchange, work))
+    await asyncio.sleep(0)
+    request.cancel()  # as a server does whose time to end is over
+    await asyncio.wait([request, work])
+    await asyncio.sleep(0)
+    assert exchange.client_gone
+    assert not caplog.records
