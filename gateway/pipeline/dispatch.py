@@ -42,6 +42,11 @@ class Dispatcher:
         self._settler = settler
         self._keepalive = keepalive
 
+    @property
+    def client(self) -> UpstreamClient:
+        """The connections to the upstreams."""
+        return self._client
+
     async def serve(self, exchange: Exchange, routes: Sequence[RouteInfo]) -> None:
         """Answer the client, whole or streamed, and settle. Never raises for what an upstream or a client did."""
         if exchange.request.stream:
