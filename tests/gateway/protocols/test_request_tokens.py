@@ -188,7 +188,7 @@ JSON = st.recursive(
 KINDS = st.sampled_from(["text", "image", "document", "tool_use", "file", "input_audio", "redacted_thinking", "new"])
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(KINDS, JSON, st.booleans())
 def test_whatever_can_be_parsed_can_be_counted(kind: str, odd: Any, is_chat: bool) -> None:
     needed = {

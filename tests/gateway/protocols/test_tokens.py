@@ -13,7 +13,7 @@ from gateway.protocols.tokens import EXACT_CHARACTERS, count_text, count_texts
 from tests.project.sources import PACKAGES, ROOT, python_files
 
 #: Any characters at all, halves of surrogate pairs included, which hardly any strategy makes by itself.
-ANYTHING = st.text(st.characters(codec=None) | st.characters(categories=("Cs",)), max_size=200)
+ANYTHING = st.text(st.characters(codec=None) | st.characters(categories=["Cs"]), max_size=200)
 SENTENCE = "The quick brown fox jumps over the lazy dog. "
 
 
