@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.protocols.generation import Generation
-from gateway.protocols.tokens import count_text, count_texts
+from gateway.protocols.tokens import count_texts
 
 #: What chat templates put around a message beside its role, before its author's name, and before the answer.
 TOKENS_PER_MESSAGE, TOKENS_PER_ROLE, TOKENS_PER_NAME, TOKENS_PER_ANSWER = 3, 1, 1, 3
@@ -35,8 +35,6 @@ UNREAD = frozenset(
 )
 #: Fields whose value a model reads as JSON.
 JSON_FIELDS = frozenset({"input", "arguments"})
-#: What ``bytes_per_token`` looks at: the end of the conversation, which the answer will be most like.
-SAMPLE_CHARACTERS, MIN_SAMPLE_CHARACTERS = 8 * 1024, 200
 
 
 class Tally:
@@ -97,14 +95,6 @@ def estimated_tokens(request: Generation) -> int:
     tally.add_json(_schema(_decoded(fields, "response_format"), "json_schema"))
     tally.add_json(_schema(_decoded(fields, "output_config"), "format"))
     return tally.tokens + TOKENS_PER_ANSWER + count_texts(tally.texts)
-
-
-def bytes_per_token(request: Generation, *, usual: float) -> float:
-    """Return how many bytes of UTF-8 a token of this request's messages has; ``usual`` where they are too short to tell."""
-    tally = Tally()
-    tally.add(msgspec.json.decode(request.fields["messages"]))
-    sample = "\n".join(tally.texts)[-SAMPLE_CHARACTERS:]
-    return len(sample.encode()) / count_text(sample) if len(sample) >= MIN_SAMPLE_CHARACTERS else usual
 
 
 def _decoded(fields: dict[str, Raw], name: str) -> Any:
