@@ -90,7 +90,8 @@ def estimated_tokens(request: Generation) -> int:
     if system := _decoded(fields, "system"):
         tally.add_message({"content": system})
     for name in ("tools", "functions"):
-        for tool in _decoded(fields, name) or ():
+        tools = _decoded(fields, name)
+        for tool in tools if isinstance(tools, list) else ():
             tally.add_json(_shown(tool))
     tally.add_json(_schema(_decoded(fields, "response_format"), "json_schema"))
     tally.add_json(_schema(_decoded(fields, "output_config"), "format"))

@@ -202,7 +202,8 @@ def test_whatever_can_be_parsed_can_be_counted(kind: str, odd: Any, is_chat: boo
     fields: dict[str, Any] = {
         "messages": [{"role": "user", "content": [{"type": kind, **needed, "x": odd}], "x": odd}],
         "tools": [{"name": "n", "input_schema": odd, "x": odd}] if odd is not None else [],
-        "x": odd,
+        # Each is a field of the other protocol, in which anything may stand.
+        **({"system": odd, "output_config": odd} if is_chat else {"functions": odd, "response_format": odd}),
     }
     body = json.dumps({"model": "m", **fields}).encode()
     try:
