@@ -18,6 +18,7 @@ from gateway.pipeline.route import usable_routes
 from gateway.protocols.embeddings import EmbeddingsRequest, tokens_upper_bound
 from gateway.protocols.generation import input_upper_bound
 from gateway.store import Store
+from gateway.types import Principal
 from gateway.upstreams.profiles import profile_of
 from lumyx.lib import clock
 from lumyx.lib.money import nano_to_usd
@@ -102,6 +103,13 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
     _lower_ceiling(exchange, budget)
 
 
+async def keep_pace(principal: Principal, *, minute: MinuteLimiter) -> list[Header]:
+    """Count a request that is neither held nor charged for; return the headers of its window. Raises ApiError 429."""
+    if principal.requests_per_minute == 0:
+        return []
+    return _window_of(await _window(principal, minute).answer())
+
+
 def _lower_ceiling(exchange: Exchange, budget: Budget) -> None:
     """Tell upstream and client when an answer may be shorter than what was asked for, or than the model allows."""
     tokens = budget.affordable(exchange.held) if exchange.held < budget.amount(budget.wanted) else budget.wanted
@@ -112,17 +120,24 @@ def _lower_ceiling(exchange: Exchange, budget: Budget) -> None:
 
 def _ask_pace(exchange: Exchange, minute: MinuteLimiter) -> Asked | None:
     principal = exchange.principal
-    if principal.requests_per_minute == 0:
-        return None
+    return None if principal.requests_per_minute == 0 else _window(principal, minute)
+
+
+def _window(principal: Principal, minute: MinuteLimiter) -> Asked:
     return minute.ask(f"w{principal.workspace_id}", limit=principal.requests_per_minute)
 
 
 def _keep_pace(exchange: Exchange, pace: Pace) -> None:
+    headers = _window_of(pace)
+    if not exchange.served_model().is_free:
+        exchange.headers.extend(headers)
+
+
+def _window_of(pace: Pace) -> list[Header]:
     headers = _limit_headers(pace.limit, pace.remaining, format_duration(pace.reset))
     if not pace.allowed:
         raise _too_fast(pace, headers)
-    if not exchange.served_model().is_free:
-        exchange.headers.extend(headers)
+    return headers
 
 
 def _too_fast(pace: Pace, headers: list[Header]) -> ApiError:

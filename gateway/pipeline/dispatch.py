@@ -12,6 +12,7 @@ from contextlib import aclosing
 from billing.rating import TokenUsage
 from gateway.errors import ApiError, internal_error
 from gateway.http import send_error, send_json
+from gateway.pipeline.estimate import own_count
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.failures import error_for
 from gateway.pipeline.settle import Settler
@@ -42,6 +43,11 @@ class Dispatcher:
         self._client = client
         self._settler = settler
         self._keepalive = keepalive
+
+    @property
+    def client(self) -> UpstreamClient:
+        """The connections to the upstreams."""
+        return self._client
 
     async def serve(self, exchange: Exchange, routes: Sequence[RouteInfo]) -> None:
         """Answer the client, whole or streamed, and settle. Never raises for what an upstream or a client did."""
@@ -79,7 +85,9 @@ class Dispatcher:
             exchange.produced = answer.has_output
             exchange.flags = ",".join(sorted(answer.flags))
             exchange.usage_is_estimate = answer.usage is None
-            exchange.usage = (answer.usage or answer.estimated_usage()) if answer.has_output else TokenUsage()
+            exchange.usage = TokenUsage()
+            if answer.has_output:
+                exchange.usage = answer.usage or own_count(exchange, answer.estimated_usage())
             # What the client is told is what is billed.
             same = answer.usage == exchange.usage and not answer.flags
             body = answer.body if same else protocol.tell_usage(answer.body, exchange.usage)
@@ -123,7 +131,7 @@ class Dispatcher:
         exchange.usage = answer.final_usage()
         exchange.flags = ",".join(sorted(answer.flags))
         if exchange.usage is None and exchange.produced:
-            exchange.usage = answer.estimated_usage()
+            exchange.usage = own_count(exchange, answer.estimated_usage())
             exchange.usage_is_estimate = True
         elif exchange.usage is not None and exchange.usage.output > 0:
             exchange.produced = True

@@ -19,6 +19,11 @@ from gateway.protocols.wording import RequestShapeError
 #: The least ``top_p`` beside thinking.
 MIN_TOP_P = 0.95
 _THINKING_EDITS = "clear_thinking"
+#: Fields that the counting of tokens takes; any other is refused there.
+COUNTED = (
+    *("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"),
+    *("cache_control", "context_management"),
+)
 _OFF: dict[str, str | int] = {"type": "disabled"}
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
@@ -45,6 +50,12 @@ def messages_body(request: MessagesRequest, target: Target) -> bytes:
     if has_foreign:
         fields["messages"] = _without_foreign(fields["messages"], request)
     return _encode(fields)
+
+
+def count_body(request: MessagesRequest, target: Target) -> bytes:
+    """Return the body that asks an upstream how many tokens the request's input has. Raises RequestShapeError as above."""
+    fields = _decode_fields(messages_body(request, target))
+    return _encode({name: fields[name] for name in COUNTED if name in fields})
 
 
 def is_foreign(block: Block) -> bool:

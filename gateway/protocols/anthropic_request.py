@@ -24,6 +24,8 @@ from gateway.protocols.wording import RequestShapeError, grammar_error, shape_er
 PLAIN_BLOCKS = frozenset(
     {"text", "tool_use", "tool_result", "thinking", "redacted_thinking", "search_result", "tool_reference"}
 )
+#: Stands for the limit that a request need not have whose tokens are only counted.
+NO_LIMIT = 2**31 - 1
 _PLAIN_SOURCES = {"image": frozenset({"base64", "url"}), "document": frozenset({"text", "content"})}
 
 
@@ -45,6 +47,12 @@ class View(msgspec.Struct, gc=False):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+
+
+class UnlimitedView(View, kw_only=True):
+    """The same where nothing is to be written, so that no limit need be set."""
+
+    max_tokens: int = NO_LIMIT
 
 
 class MessagesRequest(msgspec.Struct, frozen=True):
@@ -109,14 +117,18 @@ class MessagesRequest(msgspec.Struct, frozen=True):
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_view = msgspec.json.Decoder(View).decode
+_decode_unlimited = msgspec.json.Decoder(UnlimitedView).decode
 _READ = frozenset(View.__struct_fields__)
 
 
-def parse_messages_request(body: bytes) -> MessagesRequest:
-    """Return the request in ``body``. Raises RequestShapeError with a message for the client."""
+def parse_messages_request(body: bytes, *, needs_limit: bool = True) -> MessagesRequest:
+    """Return the request in ``body``; ``max_tokens`` may be left out where nothing is to be written (``needs_limit`` False).
+
+    Raises RequestShapeError with a message for the client.
+    """
     try:
         check_json(body)
-        view = _decode_view(body)
+        view = _decode_view(body) if needs_limit else _decode_unlimited(body)
         fields = _decode_fields(body)
     except InvalidJsonError as error:
         raise RequestShapeError("invalid_json", error.message) from None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
+from msgspec import Raw
 
 from gateway.types import Profile
 
@@ -25,6 +26,11 @@ class Image(msgspec.Struct, frozen=True, gc=False):
 
 class Generation(Protocol):
     """A request for text. Every field is as the client sent it, put into one form."""
+
+    @property
+    def fields(self) -> dict[str, Raw]:
+        """The fields of the body, byte for byte."""
+        ...
 
     @property
     def model(self) -> str:
