@@ -11,6 +11,7 @@ from billing.types import Admission, Admitted
 from gateway.limits.minute import MinuteLimiter
 from gateway.pipeline.admit import admit
 from gateway.pipeline.estimate import own_count
+from gateway.protocols.embeddings import parse_embeddings_request
 from gateway.store import Store
 from tests.gateway.asgi import Client
 from tests.gateway.exchanges import RATES, make_exchange, make_model
@@ -64,6 +65,12 @@ def test_the_output_is_at_most_what_was_set_aside(fields: dict[str, Any], lowere
     exchange.max_tokens = lowered
     assert own_count(exchange, by_size(10**6)).output == output
     assert own_count(exchange, by_size(5)).output == 5
+
+
+def test_the_input_of_embeddings_is_what_their_answer_says_already() -> None:
+    exchange = make_exchange(Client())
+    exchange.request = parse_embeddings_request(b'{"model": "our-name", "input": "Hello there"}')
+    assert own_count(exchange, TokenUsage(input=4)) == TokenUsage(input=4)
 
 
 def test_the_input_is_at_most_what_was_set_aside() -> None:
