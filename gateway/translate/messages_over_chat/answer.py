@@ -84,7 +84,7 @@ class Answer:
         if choice.text:
             self.count(choice.text)
             self.blocks.add_text("text", choice.text)
-        if choice.finish_reason is not None:
+        if choice.finish_reason:  # some servers say "" until the end
             self.ending.note(choice)
             self.blocks.check_calls(may_be_cut=self.ending.is_cut)
 

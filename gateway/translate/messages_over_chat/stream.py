@@ -97,7 +97,7 @@ def _plain_text(chunk: Chunk) -> str:
         return ""
     choice = choices[0]
     delta = choice.delta
-    if delta is None or choice.finish_reason is not None or choice.index != 0 or choice.error or choice.text:
+    if delta is None or choice.finish_reason or choice.index != 0 or choice.error or choice.text:
         return ""
     if (
         type(delta.content) is not str

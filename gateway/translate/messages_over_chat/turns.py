@@ -36,10 +36,16 @@ def chat_messages(
 ) -> list[dict[str, Any]]:
     """Return the messages for a chat upstream; ``instruction`` is added to the system's. Raises RequestShapeError."""
     keep_cache = profile.takes_reasoning_details
-    parts = parts_of(system, "system", keep_cache=keep_cache) if system else []
-    if instruction:
-        parts.append(text_part(instruction))
-    out: list[dict[str, Any]] = [{"role": "system", "content": content_of(parts)}] if parts else []
+    out: list[dict[str, Any]] = []
+    if isinstance(system, str) and not instruction:
+        if system:
+            out.append({"role": "system", "content": system})
+    elif system or instruction:
+        parts = parts_of(system, "system", keep_cache=keep_cache) if system else []
+        parts += [text_part(instruction)] if instruction else []
+        out.append({"role": "system", "content": content_of(parts)})
+    if _is_plain(messages):
+        return out + [{"role": message.role, "content": message.content} for message in messages]
     open_calls: dict[str, str] = {}
     numbered = enumerate(messages)
     for is_assistant, run in groupby(numbered, key=lambda item: item[1].role == "assistant"):
@@ -54,6 +60,16 @@ def chat_messages(
             open_calls = {}
     _check_answered(open_calls)
     return out
+
+
+def _is_plain(messages: list[Message]) -> bool:
+    """Whether the messages are texts of alternating sides, and can stay as they are."""
+    before = ""
+    for message in messages:
+        if not isinstance(message.content, str) or message.role == before:
+            return False
+        before = message.role
+    return True
 
 
 def _blocks_of(run: list[tuple[int, Message]]) -> Iterator[_Placed]:

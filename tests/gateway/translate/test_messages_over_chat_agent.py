@@ -106,6 +106,60 @@ REQUEST: dict[str, Any] = {
 REQUEST["tools"][10]["cache_control"] = EPHEMERAL
 
 
+#: All of the body but its tools.
+BODY: dict[str, Any] = {
+    "model": "up-model",
+    "messages": [
+        {
+            "role": "system",
+            "content": "You are an agent that works on code.\n\nWork with care.\n\nThe folder holds 3 files.",
+        },
+        {
+            "role": "user",
+            "content": "<system-reminder>\nToday is Thursday.\n</system-reminder>\n\nWhy does the test fail?",
+        },
+        {
+            "role": "assistant",
+            "content": "I run it and read the file.",
+            "tool_calls": [
+                {
+                    "id": "toolu_01A",
+                    "type": "function",
+                    "function": {"name": "Bash", "arguments": '{"command":"pytest -x","timeout":1000.0}'},
+                },
+                {
+                    "id": "toolu_01B",
+                    "type": "function",
+                    "function": {"name": "Read", "arguments": '{"file_path":"a.py"}'},
+                },
+                {
+                    "id": "toolu_01C",
+                    "type": "function",
+                    "function": {"name": "ToolSearch", "arguments": '{"query":"browser"}'},
+                },
+            ],
+        },
+        {"role": "tool", "tool_call_id": "toolu_01A", "content": "Error: exit code 1\n1 failed"},
+        {"role": "tool", "tool_call_id": "toolu_01B", "content": "     1\tassert 1 == 2\n\n[image below]"},
+        {"role": "tool", "tool_call_id": "toolu_01C", "content": "The tool Browser is available."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "From the result of toolu_01B:"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+                {"type": "text", "text": "Go on."},
+            ],
+        },
+        {"role": "system", "content": "The user looks at another file now."},
+    ],
+    "max_tokens": 16_384,
+    "reasoning_effort": "high",
+    "user": sha256(USER.encode()).hexdigest(),
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
+
 def test_a_coding_agents_request_becomes_a_chat_body() -> None:
     body = json.loads(PAIR.body(messages_request(**REQUEST), Target("up-model", Profile(), max_tokens=16_384)))
     assert body.pop("tools") == [
@@ -121,54 +175,4 @@ def test_a_coding_agents_request_becomes_a_chat_body() -> None:
             "function": {"name": "Browser", "description": "Later.", "parameters": {"type": "object"}},
         },
     ]
-    assert body == {
-        "model": "up-model",
-        "messages": [
-            {
-                "role": "system",
-                "content": "You are an agent that works on code.\n\nWork with care.\n\nThe folder holds 3 files.",
-            },
-            {
-                "role": "user",
-                "content": "<system-reminder>\nToday is Thursday.\n</system-reminder>\n\nWhy does the test fail?",
-            },
-            {
-                "role": "assistant",
-                "content": "I run it and read the file.",
-                "tool_calls": [
-                    {
-                        "id": "toolu_01A",
-                        "type": "function",
-                        "function": {"name": "Bash", "arguments": '{"command":"pytest -x","timeout":1000.0}'},
-                    },
-                    {
-                        "id": "toolu_01B",
-                        "type": "function",
-                        "function": {"name": "Read", "arguments": '{"file_path":"a.py"}'},
-                    },
-                    {
-                        "id": "toolu_01C",
-                        "type": "function",
-                        "function": {"name": "ToolSearch", "arguments": '{"query":"browser"}'},
-                    },
-                ],
-            },
-            {"role": "tool", "tool_call_id": "toolu_01A", "content": "Error: exit code 1\n1 failed"},
-            {"role": "tool", "tool_call_id": "toolu_01B", "content": "     1\tassert 1 == 2\n\n[image below]"},
-            {"role": "tool", "tool_call_id": "toolu_01C", "content": "The tool Browser is available."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "text", "text": "From the result of toolu_01B:"},
-                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
-                    {"type": "text", "text": "Go on."},
-                ],
-            },
-            {"role": "system", "content": "The user looks at another file now."},
-        ],
-        "max_tokens": 16_384,
-        "reasoning_effort": "high",
-        "user": sha256(USER.encode()).hexdigest(),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    assert body == BODY

@@ -278,6 +278,13 @@ def test_the_stop_sequence_is_told_where_the_upstream_says_which(name: str) -> N
     assert ending(streamed([text("a"), chunk({}, "length", choice={name: "END"})], request)) == ("max_tokens", None)
 
 
+def test_an_empty_finish_reason_is_none() -> None:
+    relay = stream()
+    relay.feed(chunk({"content": "a"}, ""))
+    relay.feed(chunk({"content": "b"}, ""))
+    assert not relay.finished
+
+
 @pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
 def test_an_answer_that_broke_off_is_a_failure(reason: str) -> None:
     relay = stream()
