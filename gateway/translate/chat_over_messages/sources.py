@@ -10,6 +10,7 @@ from gateway.translate.chat_over_messages.shapes import File, invalid, missing, 
 
 #: Letters of base64 become 0, all else 1: a translation and a search for one byte run at the speed of memory.
 _IS_FOREIGN = bytes(chr(byte) not in f"{string.ascii_letters}{string.digits}+/" for byte in range(256))
+_SLICE = 64 * 1024
 #: Images that Messages upstreams read, and a name that is in use for one of them.
 _IMAGES = {name: name for name in ("image/jpeg", "image/png", "image/gif", "image/webp")} | {"image/jpg": "image/jpeg"}
 _PDF = "application/pdf"
@@ -24,11 +25,11 @@ def image_block(url: str, where: str) -> dict[str, Any]:
     """Return the image block for a URL or a data URL."""
     if url[:5].lower() != "data:":
         return {"type": "image", "source": {"type": "url", "url": _checked_url(url, where)}}
-    media_type, data = _taken_apart(url, where)
+    media_type, start = _head_of(url, where)
     if media_type not in _IMAGES:
         kinds = "JPEG, PNG, GIF and WebP"
         raise unsupported(where, f'this model takes images in {kinds}, not "{media_type[:80]}". Convert it.')
-    return {"type": "image", "source": _base64_source(_IMAGES[media_type], data, where)}
+    return {"type": "image", "source": _base64_source(_IMAGES[media_type], url, start, where)}
 
 
 def file_block(file: File, where: str) -> dict[str, Any]:
@@ -40,17 +41,17 @@ def file_block(file: File, where: str) -> dict[str, Any]:
         raise missing(f"{where}.file.file_data")
     where_data = f"{where}.file.file_data"
     if given[:5].lower() == "data:":
-        media_type, data = _taken_apart(given, where_data)
+        media_type, start = _head_of(given, where_data)
     elif given[:8].lower().startswith(("https://", "http://")):
         return _titled({"type": "document", "source": {"type": "url", "url": given}}, file)
     else:
-        media_type, data = _guessed_type(file, given, where_data), given
+        media_type, start = _guessed_type(file, given, where_data), 0
     if media_type in _IMAGES:
-        return {"type": "image", "source": _base64_source(_IMAGES[media_type], data, where_data)}
+        return {"type": "image", "source": _base64_source(_IMAGES[media_type], given, start, where_data)}
     if media_type == _PDF:
-        return _titled({"type": "document", "source": _base64_source(_PDF, data, where_data)}, file)
+        return _titled({"type": "document", "source": _base64_source(_PDF, given, start, where_data)}, file)
     if media_type.startswith("text/") or media_type in _TEXTS:
-        text = _decoded_text(data, where_data)
+        text = _decoded_text(given[start:], where_data)
         source = {"type": "text", "media_type": "text/plain", "data": text}
         return _titled({"type": "document", "source": source}, file)
     raise unsupported(where, f'this model takes PDF and text files, not "{media_type[:80]}". Send its text instead.')
@@ -68,23 +69,27 @@ def _checked_url(url: str, where: str) -> str:
     raise invalid(where, "must be an http(s) URL or a data URL.")
 
 
-def _taken_apart(url: str, where: str) -> tuple[str, str]:
-    """Return the media type and the base64 data of a data URL."""
-    head, comma, data = url.partition(",")
-    media_type, *parameters = head[5:].split(";")
-    if not comma or not parameters or parameters[-1].strip().lower() != "base64":
+def _head_of(url: str, where: str) -> tuple[str, int]:
+    """Return the media type of a data URL, and where its base64 data starts."""
+    comma = url.find(",")
+    media_type, *parameters = url[5 : max(comma, 5)].split(";")
+    if comma < 0 or not parameters or parameters[-1].strip().lower() != "base64":
         raise invalid(where, "must be a data URL of the form data:<media type>;base64,<data>.")
-    return media_type.strip().lower(), data
+    return media_type.strip().lower(), comma + 1
 
 
-def _base64_source(media_type: str, data: str, where: str) -> dict[str, Any]:
-    encoded = data.encode()
-    letters = encoded.rstrip(b"=") if encoded.endswith(b"=") else encoded
-    padding = len(encoded) - len(letters)
-    if not letters or len(encoded) % 4 or padding > 2 or 1 in letters.translate(_IS_FOREIGN):
+def _base64_source(media_type: str, text: str, start: int, where: str) -> dict[str, Any]:
+    """Return the source whose data stands in ``text`` from ``start`` on: it may be megabytes, and is copied but once."""
+    end = len(text) - text.endswith("=") - text.endswith("==")
+    if end <= start or (len(text) - start) % 4 or not text.isascii() or not _is_base64(text, start, end):
         raise invalid(where, "holds data that is not valid base64.")
-    # Base64 needs no escapes: as it is, it is JSON, and megabytes are copied instead of scanned.
-    return {"type": "base64", "media_type": media_type, "data": Raw(b"".join((b'"', encoded, b'"')))}
+    # Base64 needs no escapes: as it is, it is JSON.
+    return {"type": "base64", "media_type": media_type, "data": Raw(f'"{text[start:]}"')}
+
+
+def _is_base64(text: str, start: int, end: int) -> bool:
+    slices = (text[at : min(at + _SLICE, end)] for at in range(start, end, _SLICE))
+    return not any(1 in letters.encode().translate(_IS_FOREIGN) for letters in slices)
 
 
 def _guessed_type(file: File, data: str, where: str) -> str:
