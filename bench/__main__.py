@@ -21,7 +21,7 @@ from rig.load import LoadError
 from rig.processes import ROOT
 
 FULL = Durations(
-    saturation=10,
+    saturation=8,
     latency=8,
     first_token=6,
     burst=5,

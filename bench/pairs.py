@@ -45,7 +45,7 @@ class Kind(NamedTuple):
     title: str
     unit: str
     form: str
-    #: The unit in seconds.
+    #: So many units are a second.
     second: float
 
 

@@ -1,6 +1,6 @@
 """The scenario for translation: the same answers through every pair of protocols, whole, as paced chunks and as bursts.
 
-What the gateway spends on each is compared within a round, pair beside pair: the machine differs less between two of them than
+What the gateway spends is compared within a round, and pair follows pair: the machine differs less between two of them than
 between two rounds.
 """
 
@@ -17,7 +17,7 @@ from rig.load import CHAT, MESSAGES, Marks, Outcome, Target, hold_streams, satur
 #: Paced streams that are open at once.
 STREAMS = 100
 #: Seconds given to what an answer leaves to do.
-SETTLING = 0.4
+SETTLING = 0.2
 _MARKS: Mapping[str, Marks] = {"chat": CHAT, "messages": MESSAGES}
 _PREFIXES = {"chat": "", "messages": MESSAGES_PREFIX}
 
