@@ -23,7 +23,7 @@ from rig.processes import ROOT
 FULL = Durations(
     saturation=8,
     latency=8,
-    first_token=6,
+    first_token=5,
     burst=5,
     translation=1.5,
     translation_burst=1,

@@ -1,6 +1,8 @@
 """Translation's figures: costs through each pair, and what they are of those that pass through."""
 
+import os
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,7 +13,8 @@ from bench.goals import COLUMNS, GOALS
 from bench.measure import Bench
 from bench.metering import Figures, Usage
 from bench.pairs import KINDS, PAIRS, Pair, figures_of
-from rig.load import CHAT, MESSAGES, Marks, Outcome, Target
+from rig.installation import Installation, Tenant, all_cores
+from rig.load import CHAT, MESSAGES, LoadError, Marks, Outcome, Target
 
 WHOLE, CHUNK, BURST = KINDS
 OWN_CHAT, CHAT_OVER_MESSAGES = Pair("chat", "chat"), Pair("chat", "messages")
@@ -104,6 +107,35 @@ def test_each_kind_is_asked_through_each_pair_and_divided_by_its_chunks() -> Non
 def test_every_model_that_is_asked_stands_in_the_catalog_once(durations: Any) -> None:
     assert len(set(durations.models)) == len(durations.models)
     assert set(durations.translated_models) < set(durations.models)
+
+
+def test_what_is_asked_is_counted_for_the_books_and_a_wrong_answer_ends_the_run() -> None:
+    pid = os.getpid()
+    installation = SimpleNamespace(
+        new_tenant=lambda *_, **__: Tenant("bench", "lx-key"),
+        manage=lambda *_: {"posted": "7"},
+        gateway_pids=[pid],
+        postgres_pid=pid,
+        valkey_pid=pid,
+        upstream=SimpleNamespace(pid=pid),
+    )
+    bench = Bench(cast("Installation", installation), QUICK, all_cores())
+    starts: list[int] = []
+
+    async def answered(start: int, **counts: Any) -> Outcome:
+        starts.append(start)
+        return Outcome(latencies=[0.1] * 3, warm_ups=2, **counts)
+
+    for _ in range(2):
+        outcome, usage = bench.ask(answered, settling=0.0)
+        assert outcome.answered == 3
+        assert usage.seconds > 0
+    assert bench.billed_requests == 10
+    assert len(bench.strangers) == 2
+    assert starts[1] - starts[0] == 10_000_000
+    with pytest.raises(LoadError, match="one was odd"):
+        bench.ask(lambda start: answered(start, failed=1, first_failure="one was odd"), settling=0.0)
+    assert bench.billed_requests == 10
 
 
 def test_translation_is_a_scenario() -> None:
