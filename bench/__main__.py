@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import profiling, report
+from bench import profiling, report, translation
 from bench.disk import fdatasync_ms
 from bench.measure import WARM_UP, Bench, Durations
 from bench.metering import Figures
@@ -20,15 +20,37 @@ from rig.installation import Installation, InstallationError, Plan, choose_cores
 from rig.load import LoadError
 from rig.processes import ROOT
 
-FULL = Durations(saturation=10, latency=8, first_token=6, burst=5, hot_wallet=5, streams=5, streams_direct=3)
+FULL = Durations(
+    saturation=8,
+    latency=8,
+    first_token=5,
+    burst=5,
+    translation=1.5,
+    translation_burst=1,
+    translation_streams=3,
+    hot_wallet=5,
+    streams=5,
+    streams_direct=2,
+)
 QUICK = Durations(
-    saturation=3, latency=3, first_token=2, burst=2, hot_wallet=2, streams=2, streams_direct=2, rungs=(25, 100)
+    saturation=3,
+    latency=3,
+    first_token=2,
+    burst=2,
+    translation=1,
+    translation_burst=1,
+    translation_streams=2,
+    hot_wallet=2,
+    streams=2,
+    streams_direct=2,
+    rungs=(25, 100),
 )
 SCENARIOS: dict[str, Callable[[Bench], Figures]] = {
     "saturation": Bench.measure_saturation,
     "latency": Bench.measure_latency,
     "first-token": Bench.measure_first_token,
     "burst": Bench.measure_burst,
+    "translation": translation.measure,
     "hot-wallet": Bench.measure_hot_wallet,
     "streams": Bench.measure_streams,
 }
@@ -144,8 +166,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> int:
     rounds: list[Figures] = []
     around: list[Round] = []
     cores = choose_cores()
+    plan = Plan(durations.models, messages_models=durations.translated_models, cores=cores)
     progress("installing")
-    with installed(folder, Plan(durations.models, cores=cores)) as installation:
+    with installed(folder, plan) as installation:
         bench = Bench(installation, durations, cores, tell=progress)
         bench.saturate(WARM_UP)
         for number in range(1, count + 1):

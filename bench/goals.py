@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.pairs import KINDS, PAIRS
+
 
 class Met(StrEnum):
     """Whether a figure reaches a goal."""
@@ -50,10 +52,31 @@ GOALS = (
     Goal("streams.cpu_us_per_chunk", "gateway CPU per paced chunk, µs", "{:.1f}", 40, 15),
     Goal("first_token.added_p50_ms", "added time to first token p50, ms", "{:.2f}", 1.5, 0.7),
     Goal("burst.chunks_per_second", "chunks/s, 200 at once", "{:,.0f}", 150_000, 300_000, more_is_better=True),
+    Goal("translation.whole_ratio", "translated / passed through, whole", "{:.2f}", 1.6, 1.2),
+    Goal("translation.chunk_ratio", "translated / passed through, per chunk", "{:.2f}", 1.6, 1.2),
+    Goal("translation.burst_ratio", "translated / passed through, 200 at once", "{:.2f}", 1.6, 1.2),
     Goal("memory.idle_mb", "memory of a worker, MB", "{:.0f}", 150, 100),
     Goal("streams.memory_kb", "memory per open stream, KB", "{:.0f}", 50, 35),
     Goal("hot_wallet.requests_per_second", "one hot wallet, requests/s", "{:,.0f}", 5_000, 10_000, more_is_better=True),
 )
+
+#: What an answer or a chunk costs the gateway through each pair of protocols, and what that is of one that passes through.
+_TRANSLATION = [
+    column
+    for kind in KINDS
+    for column in (
+        *(
+            Column(f"{pair.key}.{kind.name}_cpu", f"{pair.title}: {kind.title}, CPU {kind.unit}", kind.form)
+            for pair in PAIRS
+        ),
+        *(
+            Column(f"{pair.key}.{kind.name}_by_{same}", f"{pair.title}: {kind.name} / same {same}", "{:.2f}")
+            for pair in PAIRS
+            if pair.is_translated
+            for same in ("upstream", "client")
+        ),
+    )
+]
 
 COLUMNS = (
     Column("saturation.capacity", "requests per CPU second of the gateway", "{:,.0f}"),
@@ -80,6 +103,7 @@ COLUMNS = (
     Column("burst.cpu_us_per_chunk", "gateway CPU per chunk of a burst, µs", "{:.2f}"),
     Column("burst.gateway_share", "burst: the gateway's core, used by it", "{:.0%}"),
     Column("burst.others_share", "burst: the other core's share", "{:.0%}"),
+    *_TRANSLATION,
     Column("hot_wallet.cpu_us", "hot wallet: Python CPU a request, µs", "{:.0f}"),
     Column("hot_wallet.postgres_cpu_us", "hot wallet: PostgreSQL CPU a request, µs", "{:.0f}"),
     Column("streams.transit_p99_ms", "transit of a chunk p99, streams held, ms", "{:.2f}"),

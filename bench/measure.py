@@ -14,7 +14,7 @@ from bench.metering import Figures, Usage, added, percentile, read_clocks, run_l
 from bench.streams import hold
 from rig import accounting
 from rig.installation import Cores, Installation
-from rig.load import LoadError, Outcome, Target, pace, saturate
+from rig.load import CHAT, LoadError, Marks, Outcome, Target, pace, saturate
 from rig.processes import ROOT
 
 CONNECTIONS = 32
@@ -39,6 +39,10 @@ class Durations:
     latency: float
     first_token: float
     burst: float
+    #: Whole answers of each pair of protocols, its streams of many chunks at once, and each of its paced streams.
+    translation: float
+    translation_burst: float
+    translation_streams: int
     hot_wallet: float
     #: Of each stream of a rung, through the gateway and straight.
     streams: int
@@ -51,9 +55,14 @@ class Durations:
         return f"mock-stream-{40 * (self.streams_direct if is_direct else self.streams)}-40"
 
     @property
+    def translated_models(self) -> list[str]:
+        """The models that are asked in every pair of protocols: a whole answer, a paced stream, a burst."""
+        return [JSON_MODEL, f"mock-stream-{40 * self.translation_streams}-40", BURST_MODEL]
+
+    @property
     def models(self) -> list[str]:
         """The models that are asked through the gateway."""
-        return [JSON_MODEL, BURST_MODEL, SHORT_MODEL, self.stream_model()]
+        return list(dict.fromkeys([*self.translated_models, SHORT_MODEL, self.stream_model()]))
 
 
 def commits(parts: Installation) -> int:
@@ -92,8 +101,9 @@ class Bench:
         self._nonce += 10_000_000
         return self._nonce
 
-    def _through_gateway(self, model: str, *, stream: bool = False) -> Target:
-        return self.installation.through_gateway(model, key=self.tenant.key, stream=stream)
+    def through_gateway(self, model: str, *, stream: bool = False, marks: Marks = CHAT) -> Target:
+        """Return the target for the workspace's requests, in the protocol of ``marks``."""
+        return self.installation.through_gateway(model, key=self.tenant.key, stream=stream, marks=marks)
 
     def metered[T](self, load: Callable[[], T], *, settling: float = SETTLING) -> tuple[T, Usage]:
         """Run a load and wait for the work that it leaves; return what it gave and who used the processor."""
@@ -122,9 +132,20 @@ class Bench:
         told: dict[str, Any] = json.loads(done.stdout.strip().rsplit("\n", 1)[-1])
         return told
 
+    def ask(
+        self, load: Callable[[int], Coroutine[Any, Any, Outcome]], *, settling: float = SETTLING
+    ) -> tuple[Outcome, Usage]:
+        """Run a load on the gateway, given where its nonces begin, and count its answers; return it and its cost.
+
+        Raises LoadError when an answer was wrong.
+        """
+        outcome, usage = self.metered(lambda: run_load(load(self._start())), settling=settling)
+        self.billed_requests += outcome.answered + outcome.warm_ups
+        return outcome, usage
+
     def saturate(self, seconds: float) -> Outcome:
         """Saturate the gateway with whole answers for ``seconds``."""
-        target = self._through_gateway(JSON_MODEL)
+        target = self.through_gateway(JSON_MODEL)
         outcome = run_load(saturate(target, connections=CONNECTIONS, seconds=seconds, start=self._start()))
         self.billed_requests += outcome.answered
         return outcome
@@ -167,7 +188,7 @@ class Bench:
         figures: Figures = {}
         for name, target in (
             ("direct", self.installation.direct(JSON_MODEL)),
-            ("gateway", self._through_gateway(JSON_MODEL)),
+            ("gateway", self.through_gateway(JSON_MODEL)),
         ):
             outcome = self._pace(target, self.durations.latency, connections=8)
             for share in (50, 99):
@@ -182,7 +203,7 @@ class Bench:
         figures: Figures = {}
         for name, target in (
             ("direct", self.installation.direct(SHORT_MODEL, stream=True)),
-            ("gateway", self._through_gateway(SHORT_MODEL, stream=True)),
+            ("gateway", self.through_gateway(SHORT_MODEL, stream=True)),
         ):
             outcome = self._pace(target, self.durations.first_token, connections=SHORT_CONNECTIONS)
             for share in (50, 99):
@@ -201,10 +222,9 @@ class Bench:
 
     def measure_burst(self) -> Figures:
         """Streams whose upstream sends 200 chunks at once."""
-        target = self._through_gateway(BURST_MODEL, stream=True)
-        load = saturate(target, connections=CONNECTIONS, seconds=self.durations.burst, start=self._start())
-        outcome, usage = self.metered(lambda: run_load(load))
-        self.billed_requests += outcome.answered
+        target = self.through_gateway(BURST_MODEL, stream=True)
+        seconds = self.durations.burst
+        outcome, usage = self.ask(lambda start: saturate(target, connections=CONNECTIONS, seconds=seconds, start=start))
         chunks = outcome.answered * BURST
         return {
             "burst.chunks_per_second": chunks / outcome.seconds,
@@ -248,7 +268,7 @@ class Bench:
     def _measure_rung(self, count: int, *, idle_mb: float) -> Rung:
         self.tell(f"{count} streams at once")
         direct = self.installation.direct(self.durations.stream_model(is_direct=True), stream=True)
-        through = self._through_gateway(self.durations.stream_model(), stream=True)
+        through = self.through_gateway(self.durations.stream_model(), stream=True)
         straight, _ = self.metered(
             lambda: hold(self.installation, self.cores, direct, count=count, start=self._start()), settling=0.1
         )

@@ -17,8 +17,8 @@ from proofs.price import PROMPT, in_usd, price_of
 from proofs.report import Report
 from proofs.site import SLOW, STREAM, check_books, site
 from proofs.top_up_race import race_for_top_ups
+from rig.answers import COMPLETION_TOKENS
 from rig.installation import Installation, Tenant
-from rig.upstream import COMPLETION_TOKENS
 
 CROWD, ROUNDS = 500, 6
 AFFORDABLE = 7

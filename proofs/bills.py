@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from proofs.books import INPUT_RATE, OUTPUT_RATE, Booking, check_closed, wait_until_closed
 from proofs.report import Report
 from proofs.traffic import Errand, Sent
+from rig.answers import COMPLETION_TOKENS, PROMPT_TOKENS
 from rig.installation import Installation
-from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
 #: nano-USD that every answer of the mock costs, but never more than was held for it.
 CHARGE = PROMPT_TOKENS * INPUT_RATE + COMPLETION_TOKENS * OUTPUT_RATE

@@ -18,8 +18,8 @@ from proofs.nonces import ENDINGS, MODELS, Crowd
 from proofs.open_ends import OpenEnds, count_open_ends
 from proofs.report import Report
 from proofs.site import check_books, offer_stopped, site
+from rig.answers import COMPLETION_TOKENS, PROMPT_TOKENS
 from rig.installation import Installation, Tenant
-from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
 CANCELLED, SHORT_CANCELLED, WARM_UPS = 10_000, 500, 200
 #: So many requests a minute that nobody is refused, and the limiter is asked nevertheless.

@@ -15,8 +15,8 @@ from proofs.books import Booking, bookings_of, check_closed, wait_until_closed
 from proofs.client import Answer, Ending, Leave, ask_once, chat_request
 from proofs.report import Report
 from proofs.site import STOPPED, STREAM, check_books, offer_stopped, site
+from rig.answers import COMPLETION_TOKENS, PROMPT_TOKENS
 from rig.installation import Installation, Tenant
-from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
 ADMITTED, SHORT_ADMITTED = 400, 60
 #: Clients that are there together.

@@ -19,9 +19,9 @@ from proofs.load import Diet, Load
 from proofs.report import Report
 from proofs.site import BURST, QUICK, SLOW, STREAM, WHOLE, check_books, site
 from rig.accounting import count_connections
+from rig.answers import COMPLETION_TOKENS, PROMPT_TOKENS
 from rig.installation import Installation, Tenant
 from rig.processes import background_work
-from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
 
 ROUNDS, SHORT_ROUNDS = 50, 2
 CLIENTS = 140

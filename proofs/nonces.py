@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from proofs.client import Answer, Connection, Ending, Leave, chat_request, connect
 from proofs.site import BURST, QUICK, STOPPED, STREAM, WHOLE
-from rig.upstream import FILLER
+from rig.answers import FILLER
 
 
 @dataclass(frozen=True, slots=True)

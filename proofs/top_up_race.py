@@ -15,8 +15,8 @@ from proofs.crowd import open_to_all
 from proofs.price import PROMPT, Price, in_usd, price_of
 from proofs.report import Report
 from proofs.site import WHOLE
+from rig.answers import COMPLETION_TOKENS
 from rig.installation import Installation, Tenant
-from rig.upstream import COMPLETION_TOKENS
 
 TOP_UPS, SHORT_TOP_UPS = 400, 40
 CLIENTS = 64

@@ -1,13 +1,17 @@
 """Catalog files for an installation whose only provider is the mock upstream. Prices are USD per million tokens."""
 
+from collections.abc import Sequence
+
 INPUT_PRICE, OUTPUT_PRICE = "0.50", "1.50"
+#: What the names of models begin with that the mock answers as Anthropic's Messages.
+MESSAGES_PREFIX = "messages/"
 
 _UPSTREAM = """
 [[upstreams]]
 name = "{name}"
 provider = "{provider}"
-protocol = "openai_chat"
-base_url = "http://127.0.0.1:{port}/v1"
+protocol = "{protocol}"
+base_url = "http://127.0.0.1:{port}{path}"
 credential = "sk-mock"
 allow_private_network = true
 """
@@ -29,9 +33,17 @@ model = "{answers_as}"
 """
 
 
-def upstream_entry(*, port: int, name: str = "mock", provider: str = "openai-compatible", **limits: float) -> str:
+def upstream_entry(
+    *,
+    port: int,
+    name: str = "mock",
+    provider: str = "openai-compatible",
+    protocol: str = "openai_chat",
+    **limits: float,
+) -> str:
     """Return an upstream's entry; ``limits`` are its time limits by their names in the catalog, in seconds."""
-    entry = _UPSTREAM.format(name=name, provider=provider, port=port)
+    path = "" if protocol == "anthropic_messages" else "/v1"
+    entry = _UPSTREAM.format(name=name, provider=provider, protocol=protocol, port=port, path=path)
     return entry + "".join(f"{limit} = {seconds}\n" for limit, seconds in limits.items())
 
 
@@ -46,3 +58,16 @@ def model_entry(model: str, *, upstream: str = "mock", answers_as: str | None = 
         input=prices[0],
         output=prices[1],
     )
+
+
+def catalog_of(
+    *, port: int, models: Sequence[str], free_models: Sequence[str] = (), messages_models: Sequence[str] = ()
+) -> str:
+    """Return a whole catalog; models are named as the mock at ``port`` names them."""
+    entries = [upstream_entry(port=port), *map(model_entry, models)]
+    entries += [model_entry(model, free=True) for model in free_models]
+    if messages_models:
+        name = "mock-messages"
+        entries.append(upstream_entry(port=port, name=name, provider="anthropic", protocol="anthropic_messages"))
+        entries += [model_entry(MESSAGES_PREFIX + model, upstream=name, answers_as=model) for model in messages_models]
+    return "".join(entries)

@@ -9,17 +9,41 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
-from rig.upstream import COMPLETION_TOKENS, PROMPT_TOKENS
+from rig.answers import COMPLETION_TOKENS, PROMPT_TOKENS
 
 _OK = b"HTTP/1.1 200 "
-_USAGE_MARK = b'"total_tokens":%d' % (PROMPT_TOKENS + COMPLETION_TOKENS)
-_DONE = b"data: [DONE]"
-_CONTENT = b'"content":"'
 _STAMP = re.compile(rb'sent-(\d+)"')
 _LENGTH = re.compile(rb"\r\ncontent-length: ?(\d+)\r\n", re.IGNORECASE)
 _LINE_END, _LAST_CHUNK = b"\r\n", b"\r\n0\r\n\r\n"
+
+
+class Marks(NamedTuple):
+    """Where a protocol is spoken, and what its right answers are known by."""
+
+    #: Below ``/v1``.
+    path: str
+    #: Of a whole answer: its usage.
+    usage: bytes
+    #: Of a stream: one for each chunk of content.
+    content: bytes
+    #: Of a stream: its last event.
+    done: bytes
+
+
+CHAT = Marks(
+    path="/chat/completions",
+    usage=b'"total_tokens":%d' % (PROMPT_TOKENS + COMPLETION_TOKENS),
+    content=b'"content":"',
+    done=b"data: [DONE]",
+)
+MESSAGES = Marks(
+    path="/messages",
+    usage=b'"output_tokens":%d' % COMPLETION_TOKENS,
+    content=b'"type":"text_delta"',
+    done=b"event: message_stop",
+)
 
 
 class LoadError(Exception):
@@ -72,9 +96,10 @@ class Client(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, outcome: Outcome, on_free: Callable[["Client"], None]) -> None:
+    def __init__(self, outcome: Outcome, on_free: Callable[["Client"], None], *, marks: Marks = CHAT) -> None:
         self.outcome = outcome
         self.on_free = on_free
+        self.marks = marks
         self.nonce: bytes | None = None
         self.started = 0.0
         self.closed = False
@@ -119,7 +144,7 @@ class Client(asyncio.Protocol):
             return
         self.received, self.due = b"", 0
         nonce = self.nonce or b""
-        if data.startswith(_OK) and b"nonce-" + nonce in data and _USAGE_MARK in data:
+        if data.startswith(_OK) and b"nonce-" + nonce in data and self.marks.usage in data:
             self.finish(data)
         else:
             self.finish(data, f"not the answer to {nonce.decode()}: {data[:500].decode(errors='replace')}")
@@ -139,8 +164,16 @@ class Client(asyncio.Protocol):
 class StreamClient(Client):
     """A connection for streams of ``chunks`` chunks of content, which may have the times of their sending."""
 
-    def __init__(self, outcome: Outcome, on_free: Callable[[Client], None], *, chunks: int, is_paced: bool) -> None:
-        super().__init__(outcome, on_free)
+    def __init__(
+        self,
+        outcome: Outcome,
+        on_free: Callable[[Client], None],
+        *,
+        chunks: int,
+        is_paced: bool,
+        marks: Marks = CHAT,
+    ) -> None:
+        super().__init__(outcome, on_free, marks=marks)
         self.chunks = chunks
         self.is_paced = is_paced
         self._reset()
@@ -194,7 +227,7 @@ class StreamClient(Client):
                         outcome.transits.append((now - int(stamp)) / 1e9)
         else:
             self.pieces.append(data)
-        if not self.is_done and _DONE in data:
+        if not self.is_done and self.marks.done in data:
             self.is_done = True
         if self.is_done:
             self.tail = (self.tail + data[-len(_LAST_CHUNK) :])[-len(_LAST_CHUNK) :]
@@ -222,7 +255,7 @@ class StreamClient(Client):
         self.finish(b"", fault)
 
     def _count_pieces(self) -> int:
-        body = b"".join(self.pieces)
-        found = body.count(_CONTENT)
+        body, mark = b"".join(self.pieces), self.marks.content
+        found = body.count(mark)
         # Where chunks of HTTP are not whole events a mark may be cut by their frame.
-        return found if found == self.chunks else dechunk(body.removeprefix(_LINE_END)).count(_CONTENT)
+        return found if found == self.chunks else dechunk(body.removeprefix(_LINE_END)).count(mark)

@@ -28,8 +28,8 @@ from lumyx.devservices import Postgres, Valkey
 from lumyx.lib import clock
 from rig import accounting
 from rig.backstage import Backstage
-from rig.catalog import model_entry, upstream_entry
-from rig.load import Target
+from rig.catalog import catalog_of
+from rig.load import CHAT, Marks, Target
 from rig.processes import ROOT, WebProcess
 
 
@@ -66,12 +66,14 @@ def choose_cores() -> Cores:
 class Plan:
     """What an installation consists of.
 
-    ``models``: names of the mock upstream's models (rig.upstream says what they do); ``free_models``: likewise, at no price.
+    ``models``: names of the mock upstream's models (rig.upstream says what they do); ``free_models``: likewise, at no price;
+    ``messages_models``: likewise, asked as Anthropic's Messages, and called ``messages/NAME``.
     ``settings``: environment variables of the web processes beside the usual ones.
     """
 
     models: Sequence[str]
     free_models: Sequence[str] = ()
+    messages_models: Sequence[str] = ()
     workers: int = 1
     cores: Cores | None = None
     settings: Mapping[str, str] | None = None
@@ -116,13 +118,13 @@ class Installation:
         assert self.valkey.process is not None
         return self.valkey.process.pid
 
-    def through_gateway(self, model: str, *, key: str, stream: bool = False) -> Target:
-        """Return the target for requests through the gateway."""
-        return Target(self.port, "/api/v1/chat/completions", model, key=key, stream=stream)
+    def through_gateway(self, model: str, *, key: str, stream: bool = False, marks: Marks = CHAT) -> Target:
+        """Return the target for requests through the gateway, in the protocol of ``marks``."""
+        return Target(self.port, f"/api/v1{marks.path}", model, key=key, stream=stream, marks=marks)
 
     def direct(self, model: str, *, stream: bool = False) -> Target:
         """Return the target for requests straight to the mock upstream."""
-        return Target(self.upstream_port, "/v1/chat/completions", model, stream=stream)
+        return Target(self.upstream_port, f"/v1{CHAT.path}", model, stream=stream)
 
     def manage(self, *arguments: str) -> dict[str, Any]:
         """Run an operators' command with --json and return its answer. Raises InstallationError when it fails."""
@@ -255,10 +257,8 @@ def _web(
 @contextlib.contextmanager
 def _backstage(folder: Path, plan: Plan, *, environment: Mapping[str, str], upstream_port: int) -> Iterator[Backstage]:
     """Migrate, apply the catalog, and keep the process that did for further commands."""
-    catalog = folder / "catalog.toml"
-    models = [model_entry(model) for model in plan.models]
-    free_models = [model_entry(model, free=True) for model in plan.free_models]
-    catalog.write_text("".join([upstream_entry(port=upstream_port), *models, *free_models]))
+    catalog, free, messages = folder / "catalog.toml", plan.free_models, plan.messages_models
+    catalog.write_text(catalog_of(port=upstream_port, models=plan.models, free_models=free, messages_models=messages))
     with contextlib.closing(Backstage(environment)) as backstage:
         _run_manage(backstage, "migrate", "--verbosity", "0")
         _run_manage(backstage, "catalog", "apply", str(catalog))

@@ -10,26 +10,39 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from rig.clients import Client, LoadError, Outcome, StreamClient
+from rig.clients import CHAT, MESSAGES, Client, LoadError, Marks, Outcome, StreamClient
 
-__all__ = ["LoadError", "Outcome", "Target", "hold_streams", "make_requests", "pace", "saturate"]
+__all__ = [
+    "CHAT",
+    "MESSAGES",
+    "LoadError",
+    "Marks",
+    "Outcome",
+    "Target",
+    "hold_streams",
+    "make_requests",
+    "pace",
+    "saturate",
+]
 
 #: The prompt is 1 KB: the nonce and this.
 PROMPT = "Explain in one paragraph what a gateway for language models does. " * 15
 #: Seconds that streams get beyond their length.
 OVERTIME = 30.0
-_STREAM_MODEL = re.compile(r"mock-stream-(\d+)-(\d+)")
+#: The mock's own name of a model, at the end of what it is called at the gateway.
+_STREAM_MODEL = re.compile(r"(?:.*/)?mock-stream-(\d+)-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go: an HTTP server on the loopback, the path, the key and the model."""
+    """Where requests go: an HTTP server on the loopback, the path, the key and the model; and what answers are known by."""
 
     port: int
     path: str
     model: str
     key: str = ""
     stream: bool = False
+    marks: Marks = CHAT
 
     @property
     def chunks(self) -> int:
@@ -45,7 +58,7 @@ class Target:
 
 
 def make_requests(target: Target, *, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (nonce, HTTP request) without end, a new body each time."""
+    """Yield (nonce, HTTP request) without end, a new body each time. The body is right in both protocols."""
     auth = f"authorization: Bearer {target.key}\r\n" if target.key else ""
     head = f"POST {target.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{auth}content-type: application/json\r\n".encode()
     before = b'{"model":"%s","max_tokens":512,"messages":[{"role":"user","content":"nonce-' % target.model.encode()
@@ -62,8 +75,9 @@ async def connect(target: Target, count: int, outcome: Outcome, on_free: Callabl
 
     def make_client() -> Client:
         if target.stream:
-            return StreamClient(outcome, on_free, chunks=target.chunks, is_paced=target.rate > 0)
-        return Client(outcome, on_free)
+            is_paced = target.rate > 0
+            return StreamClient(outcome, on_free, chunks=target.chunks, is_paced=is_paced, marks=target.marks)
+        return Client(outcome, on_free, marks=target.marks)
 
     loop = asyncio.get_running_loop()
     try:

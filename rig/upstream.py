@@ -1,6 +1,7 @@
-"""A mock upstream that is never the bottleneck: a raw asyncio protocol speaking just enough HTTP/1.1 and chat completions.
+"""A mock upstream that is never the bottleneck: a raw asyncio protocol speaking just enough HTTP/1.1 and two protocols of models.
 
-The model's name chooses the answer, so that one process serves every scenario:
+``POST /v1/messages`` is answered as Anthropic's Messages (rig.messages_answers), everything else as a chat completion
+(rig.chat_answers). The model's name chooses the answer, so that one process serves every scenario:
 
 - ``mock-json``: a whole answer of 1 KB, at once
 - ``mock-json-M``: the same after M milliseconds
@@ -16,77 +17,22 @@ import gc
 import re
 import socket
 import sys
-from functools import cache
 from typing import cast
 
 import uvloop
 
-from rig.pacing import Pacer, http_chunk
+from rig.answers import NO_NONCE, Answers, burst_of, pacer_of
+from rig.chat_answers import CHAT
+from rig.messages_answers import MESSAGES
+from rig.pacing import Pacer
 
 MODEL = re.compile(rb'"model"\s*:\s*"mock-(json|stream)(?:-(\d+))?(?:-(\d+))?"')
 NONCE = re.compile(rb"nonce-(\d{12})")
 STREAMS = re.compile(rb'"stream"\s*:\s*true')
+#: How a request begins that wants a message.
+MESSAGES_REQUEST = b"POST /v1/messages "
 
-PROMPT_TOKENS, COMPLETION_TOKENS = 250, 150
-USAGE = (
-    b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}'
-    % (PROMPT_TOKENS, COMPLETION_TOKENS, PROMPT_TOKENS + COMPLETION_TOKENS)
-)  # fmt: skip
-NO_NONCE = b"0" * 12
-#: What fills the whole answer up to 1 KB.
-FILLER = b"the quick brown fox jumps over the lazy dog " * 17
-
-_WHOLE = (
-    b'{"id":"chatcmpl-mock","object":"chat.completion","created":1700000000,"model":"mock-json","choices":[{"index":0,'
-    b'"message":{"role":"assistant","content":"nonce-%s ' + FILLER + b'"},"finish_reason":"stop"}],' + USAGE + b"}"
-)
-_WHOLE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-_WHOLE_ANSWER = _WHOLE_HEAD % len(_WHOLE % NO_NONCE) + _WHOLE
-_STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-_EVENT = (
-    b'data: {"id":"chatcmpl-mock","object":"chat.completion.chunk","created":1700000000,"model":"mock","choices":'
-    b'[{"index":0,"delta":{%s},"finish_reason":%s}]}\n\n'
-)
-_USAGE_EVENT = (
-    b'data: {"id":"chatcmpl-mock","object":"chat.completion.chunk","created":1700000000,"model":"mock","choices":[],'
-    + USAGE
-    + b"}\n\n"
-)
 _LENGTH_REQUIRED = b"HTTP/1.1 411 Length Required\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
-def whole_answer(nonce: bytes) -> bytes:
-    """Return the HTTP answer of ``mock-json`` for a nonce of twelve digits."""
-    return _WHOLE_ANSWER % nonce
-
-
-def content_event(text: bytes) -> bytes:
-    """Return a server-sent event with a delta of content; ``text`` needs no escaping."""
-    return _EVENT % (b'"content":"%s"' % text, b"null")
-
-
-def stream_start(nonce: bytes) -> bytes:
-    """Return the head of a stream and its first chunk, which has the nonce."""
-    return _STREAM_HEAD + http_chunk(content_event(b"nonce-" + nonce))
-
-
-@cache
-def stream_end() -> bytes:
-    """Return the events after the last content: the finish, the usage, the end mark, and the end of the body."""
-    finish = _EVENT % (b"", b'"stop"')
-    return http_chunk(finish) + http_chunk(_USAGE_EVENT) + http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-
-
-@cache
-def burst_of(chunks: int) -> bytes:
-    """Return ``chunks`` chunks of content and the end of their stream."""
-    return http_chunk(content_event(b"token ")) * chunks + stream_end()
-
-
-@cache
-def pacer_of(rate: int) -> Pacer:
-    """Return the one pacer of all streams of ``rate`` chunks a second."""
-    return Pacer(rate, event=content_event(b"%s"), end=stream_end())
 
 
 def request_end(received: bytes | bytearray) -> tuple[int, int]:
@@ -135,7 +81,8 @@ class UpstreamProtocol(asyncio.Protocol):
                 begin, end = request_end(received[done:] if done else received)
                 if not 0 <= end <= len(received) - done:
                     break
-                self.answer(bytes(received[done + begin : done + end]))
+                answers = MESSAGES if received.startswith(MESSAGES_REQUEST, done) else CHAT
+                self.answer(bytes(received[done + begin : done + end]), answers)
                 done += end
         except ValueError:
             self.transport.write(_LENGTH_REQUIRED)
@@ -144,23 +91,23 @@ class UpstreamProtocol(asyncio.Protocol):
         if done < len(received) or self.received:
             self.received = bytearray(received[done:])
 
-    def answer(self, body: bytes) -> None:
-        """Send what the body's model asks for."""
+    def answer(self, body: bytes, answers: Answers) -> None:
+        """Send what the body's model asks for, in the words of the request's protocol."""
         model, nonce = MODEL.search(body), NONCE.search(body)
         mark = nonce[1] if nonce else NO_NONCE
         if model is None or model[1] == b"json" or not STREAMS.search(body):
             delay = model[2] if model is not None and model[1] == b"json" else None
             if delay is None:
-                self.transport.write(whole_answer(mark))
+                self.transport.write(answers.whole % mark)
             else:
-                asyncio.get_running_loop().call_later(int(delay) / 1e3, self.transport.write, whole_answer(mark))
+                asyncio.get_running_loop().call_later(int(delay) / 1e3, self.transport.write, answers.whole % mark)
             return
         chunks, rate = int(model[2] or 1), int(model[3] or 0)
         if not rate:
-            self.transport.write(stream_start(mark) + burst_of(chunks - 1))
+            self.transport.write(answers.start % mark + burst_of(answers, chunks - 1))
             return
-        self.transport.write(stream_start(mark))
-        self.pacer = pacer_of(rate)
+        self.transport.write(answers.start % mark)
+        self.pacer = pacer_of(answers, rate)
         self.pacer.add(self.transport, chunks - 1)
 
 

@@ -11,7 +11,10 @@ import pytest
 
 from bench.metering import percentile, run_load
 from rig import upstream
-from rig.load import Alarm, LoadError, Outcome, Target, make_requests, pace, saturate
+from rig.answers import Answers
+from rig.load import CHAT, MESSAGES, Alarm, LoadError, Marks, Outcome, Target, make_requests, pace, saturate
+
+BOTH = pytest.mark.parametrize("marks", [CHAT, MESSAGES], ids=lambda marks: marks.path)
 
 
 @asynccontextmanager
@@ -22,8 +25,8 @@ async def serving(protocol: Callable[[], asyncio.Protocol]) -> AsyncIterator[int
         yield server.sockets[0].getsockname()[1]
 
 
-def _target(port: int, model: str = "mock-json", *, stream: bool = False) -> Target:
-    return Target(port, "/v1/chat/completions", model, key="lx-test", stream=stream)
+def _target(port: int, model: str = "mock-json", *, marks: Marks = CHAT) -> Target:
+    return Target(port, f"/v1{marks.path}", model, key="lx-test", marks=marks)
 
 
 def test_each_request_has_a_body_of_its_own_and_one_kilobyte() -> None:
@@ -38,21 +41,38 @@ def test_each_request_has_a_body_of_its_own_and_one_kilobyte() -> None:
     assert first != second
 
 
-async def test_the_mock_answers_one_kilobyte_with_the_nonce_and_usage() -> None:
-    answer = upstream.whole_answer(b"000000000007")
-    body = answer.split(b"\r\n\r\n")[1]
-    assert 1000 <= len(body) <= 1200
+def test_the_body_of_a_request_is_right_in_both_protocols() -> None:
+    _, request = next(make_requests(Target(1, "/v1/messages", "messages/mock-stream-3-0", stream=True, marks=MESSAGES)))
+    head, body = request.split(b"\r\n\r\n")
+    assert head.startswith(b"POST /v1/messages HTTP/1.1\r\n")
     parsed = json.loads(body)
-    assert "nonce-000000000007" in parsed["choices"][0]["message"]["content"]
-    assert parsed["usage"]["total_tokens"] == upstream.PROMPT_TOKENS + upstream.COMPLETION_TOKENS
+    assert parsed.keys() == {"model", "max_tokens", "messages", "stream"}
+    assert (parsed["model"], parsed["max_tokens"], parsed["stream"]) == ("messages/mock-stream-3-0", 512, True)
+    assert [message["role"] for message in parsed["messages"]] == ["user"]
 
 
-async def test_saturation_counts_right_answers_on_every_connection() -> None:
+def test_what_a_model_does_is_told_by_the_end_of_its_name() -> None:
+    target = Target(1, "/", "messages/mock-stream-200-40")
+    assert (target.chunks, target.rate) == (200, 40)
+    assert (Target(1, "/", "mock-stream-200-40x").chunks, Target(1, "/", "mock-json").rate) == (1, 0)
+
+
+@BOTH
+async def test_saturation_counts_right_answers_on_every_connection(marks: Marks) -> None:
     async with serving(upstream.UpstreamProtocol) as port:
-        outcome = await saturate(_target(port), connections=4, seconds=0.2)
+        outcome = await saturate(_target(port, marks=marks), connections=4, seconds=0.2)
     assert outcome.answered > 4
     assert outcome.failed == 0
     assert outcome.seconds >= 0.2
+
+
+async def test_an_answer_in_the_other_protocol_is_wrong() -> None:
+    async with serving(upstream.UpstreamProtocol) as port:
+        for marks, other in ((CHAT, MESSAGES), (MESSAGES, CHAT)):
+            target = Target(port, f"/v1{other.path}", "mock-json", marks=marks)
+            outcome = await saturate(target, connections=1, seconds=0.02)
+            assert outcome.answered == 0
+            assert "not the answer" in outcome.first_failure
 
 
 async def test_a_fixed_rate_sends_as_many_as_are_due_and_counts_the_warm_up_apart() -> None:
@@ -77,23 +97,26 @@ async def test_the_alarm_wakes_when_it_should_and_does_not_wait_for_what_is_past
 class Liar(upstream.UpstreamProtocol):
     """An upstream that answers with somebody else's answer."""
 
-    def answer(self, body: bytes) -> None:
+    def answer(self, body: bytes, answers: Answers) -> None:
         """Send the answer to another question."""
-        self.transport.write(upstream.whole_answer(b"999999999999"))
+        self.transport.write(answers.whole % b"999999999999")
 
 
 class Leaver(upstream.UpstreamProtocol):
     """An upstream that goes away instead of answering."""
 
-    def answer(self, body: bytes) -> None:
+    def answer(self, body: bytes, answers: Answers) -> None:
         """Close the connection."""
         self.transport.close()
 
 
+@BOTH
 @pytest.mark.parametrize("protocol", [Liar, Leaver])
-async def test_an_answer_to_another_question_or_none_is_a_failure(protocol: type[upstream.UpstreamProtocol]) -> None:
+async def test_an_answer_to_another_question_or_none_is_a_failure(
+    protocol: type[upstream.UpstreamProtocol], marks: Marks
+) -> None:
     async with serving(protocol) as port:
-        outcome = await saturate(_target(port), connections=1, seconds=0.05)
+        outcome = await saturate(_target(port, marks=marks), connections=1, seconds=0.05)
     assert outcome.answered == 0
     assert outcome.failed >= 1
     assert outcome.first_failure
