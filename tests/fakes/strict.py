@@ -68,6 +68,8 @@ class StrictUpstream:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        #: Stands in all that is its own: a client that sees it has seen a leak.
+        self.mark = MARK
         self.port = int(self._server.server_address[1])
         self.chat_url = f"http://127.0.0.1:{self.port}/v1"
         self.messages_url = f"http://127.0.0.1:{self.port}"
