@@ -87,10 +87,20 @@ REQUIRED: dict[str, Any] = {
 }
 TUNED: dict[str, Any] = {
     "chat": {
-        "temperature": 0.7, "max_tokens": 1024, "top_p": 1.0, "frequency_penalty": 0, "presence_penalty": 0,
-        "stop": ["END", "STOP"], "user": "u-1", "seed": 7,
+        "temperature": 0.7,
+        "max_tokens": 1024,
+        "top_p": 1.0,
+        "frequency_penalty": 0,
+        "presence_penalty": 0,
+        "stop": ["END", "STOP"],
+        "user": "u-1",
+        "seed": 7,
     },
-    "messages": {"temperature": 0.7, "top_k": 40, "stop_sequences": ["END"], "metadata": {"user_id": "u-1"}},
+    # Newer majors of the Python client know temperature and top_k no more, the API does.
+    "messages": {
+        **{"stop_sequences": ["END"], "metadata": {"user_id": "u-1"}},
+        **{"extra_body": {"temperature": 0.7, "top_k": 40}},
+    },
 }
 SYSTEM: dict[str, Any] = {
     "chat_messages": [

@@ -39,12 +39,19 @@ class Tap:
                 server = socket.create_connection(self._target)
             except OSError:
                 return
-            kept = bytearray()
-            with self._lock:
-                self._lines.append(kept)
-            for source, sink, memory in ((client, server, None), (server, client, kept)):
-                sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=_pump, args=(source, sink, memory), daemon=True).start()
+            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        kept = bytearray()
+        with self._lock:
+            self._lines.append(kept)
+        with client, server:
+            for line in (client, server):
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            asking = threading.Thread(target=_pump, args=(client, server, None), daemon=True)
+            asking.start()
+            _pump(server, client, kept)
+            asking.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket, memory: bytearray | None) -> None:
