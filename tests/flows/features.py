@@ -98,8 +98,9 @@ TUNED: dict[str, Any] = {
     },
     # Newer majors of the Python client know temperature and top_k no more, the API does.
     "messages": {
-        **{"stop_sequences": ["END"], "metadata": {"user_id": "u-1"}},
-        **{"extra_body": {"temperature": 0.7, "top_k": 40}},
+        "stop_sequences": ["END"],
+        "metadata": {"user_id": "u-1"},
+        "extra_body": {"temperature": 0.7, "top_k": 40},
     },
 }
 SYSTEM: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Six official clients, current and older majors, in Python and Node, over upstreams of both protocols: the whole matrix."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -26,7 +26,11 @@ PROTOCOLS = {CHAT: "openai_chat", MESSAGES: "anthropic_messages"}
 UPSTREAMS = {model: name for models in (MODELS, FAULTY) for name, model in models.items()} | {ROUTER: "openai_chat"}
 CHAT_CLIENTS = [client for client in CLIENTS if client.protocol == CHAT]
 MESSAGES_CLIENTS = [client for client in CLIENTS if client.protocol == MESSAGES]
-by_name = {"ids": lambda client: client.name}
+
+
+def for_each(clients: Sequence[Client]) -> pytest.MarkDecorator:
+    """Run a test for each of these clients."""
+    return pytest.mark.parametrize("client", clients, ids=[client.name for client in clients])
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +91,7 @@ def test_a_feature_comes_out_as_it_was_sent(court: Court, client: Client, name: 
 
 @pytest.mark.parametrize("mode", ["whole", "stream"])
 @pytest.mark.parametrize("model", [*MODELS.values(), ROUTER])
-@pytest.mark.parametrize("client", MESSAGES_CLIENTS, **by_name)
+@for_each(MESSAGES_CLIENTS)
 def test_thinking_comes_signed_and_first(court: Court, client: Client, model: str, mode: str) -> None:
     seen = _sound(_result(court, client, f"thinking | {model} | {mode}", model))
     assert seen["order"] == ["thinking", "text"]
@@ -95,7 +99,7 @@ def test_thinking_comes_signed_and_first(court: Court, client: Client, model: st
 
 
 @pytest.mark.parametrize("mode", ["whole", "stream"])
-@pytest.mark.parametrize("client", MESSAGES_CLIENTS, **by_name)
+@for_each(MESSAGES_CLIENTS)
 def test_the_order_of_thinking_text_and_tools_is_kept(court: Court, client: Client, mode: str) -> None:
     job = f"thinking, tools, results | {MODELS['anthropic_messages']} | {mode}"
     first = _sound(_result(court, client, job, "anthropic_messages"))["first"]
@@ -103,7 +107,7 @@ def test_the_order_of_thinking_text_and_tools_is_kept(court: Court, client: Clie
 
 
 @pytest.mark.parametrize("mode", ["whole", "stream"])
-@pytest.mark.parametrize("client", CHAT_CLIENTS, **by_name)
+@for_each(CHAT_CLIENTS)
 def test_chat_clients_get_signatures_and_redacted_blocks_as_details(court: Court, client: Client, mode: str) -> None:
     job = f"thinking, tools, results | {MODELS['anthropic_messages']} | {mode}"
     first = _sound(_result(court, client, job, "anthropic_messages"))["first"]
@@ -114,14 +118,14 @@ def test_chat_clients_get_signatures_and_redacted_blocks_as_details(court: Court
 
 
 @pytest.mark.parametrize("model", MODELS.values())
-@pytest.mark.parametrize("client", MESSAGES_CLIENTS, **by_name)
+@for_each(MESSAGES_CLIENTS)
 def test_reasoning_effort_is_accepted_on_messages_too(court: Court, client: Client, model: str) -> None:
     seen = _sound(_result(court, client, f"effort | {model} | whole", model))
     assert seen["reasoning"] == features.THOUGHT
 
 
 @pytest.mark.parametrize("model", MODELS.values())
-@pytest.mark.parametrize("client", CHAT_CLIENTS, **by_name)
+@for_each(CHAT_CLIENTS)
 def test_the_librarys_own_helpers_put_streams_and_schemas_together(court: Court, client: Client, model: str) -> None:
     assert _sound(_result(court, client, f"text | {model} | helper", model))["text"] == features.HELLO
     tools = _sound(_result(court, client, f"three tools | {model} | helper", model))["tools"]
@@ -130,7 +134,7 @@ def test_the_librarys_own_helpers_put_streams_and_schemas_together(court: Court,
     assert parsed == {"city": "Paris", "people": 2_100_000}
 
 
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_models_are_listed_and_retrieved(court: Court, client: Client) -> None:
     seen = _sound(_result(court, client, "models"))
     assert {*MODELS.values(), ROUTER, *EMBEDDERS} <= set(seen["ids"])
@@ -139,7 +143,7 @@ def test_models_are_listed_and_retrieved(court: Court, client: Client) -> None:
         assert (seen["name"], seen["type"]) == ("Judge", "model")
 
 
-@pytest.mark.parametrize("client", MESSAGES_CLIENTS, **by_name)
+@for_each(MESSAGES_CLIENTS)
 def test_tokens_are_counted_by_the_upstream_that_can(court: Court, client: Client) -> None:
     own = MODELS["anthropic_messages"]
     assert _sound(_result(court, client, f"count | {own} | count", own))["input_tokens"] == COUNTED
@@ -152,7 +156,7 @@ EMBEDDED = {"text": 1, "texts": 2, "tokens": 1, "token lists": 2, "floats": 1}
 
 @pytest.mark.parametrize("name", EMBEDDED)
 @pytest.mark.parametrize("model", EMBEDDERS)
-@pytest.mark.parametrize("client", CHAT_CLIENTS, **by_name)
+@for_each(CHAT_CLIENTS)
 def test_embeddings_come_in_the_encoding_that_was_asked_for(
     court: Court, client: Client, model: str, name: str
 ) -> None:
@@ -165,7 +169,7 @@ def test_embeddings_come_in_the_encoding_that_was_asked_for(
 @pytest.mark.parametrize("kind", ["whole", "stream"])
 @pytest.mark.parametrize("word", FAULTS)
 @pytest.mark.parametrize("model", FAULTY.values())
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_an_upstreams_failure_is_a_typed_error(court: Court, client: Client, model: str, word: str, kind: str) -> None:
     if (word, kind) == ("stalls", "whole"):
         pytest.skip("waits for the first byte as any slow upstream does")
@@ -183,7 +187,7 @@ def test_an_upstreams_failure_is_a_typed_error(court: Court, client: Client, mod
 @pytest.mark.parametrize("kind", ["whole", "stream"])
 @pytest.mark.parametrize("word", LIES)
 @pytest.mark.parametrize("model", FAULTY.values())
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_a_lie_about_usage_spoils_no_answer(court: Court, client: Client, model: str, word: str, kind: str) -> None:
     seen = _sound(_result(court, client, f"{word} | {model} | {kind}", model))
     assert seen["text"] == features.HELLO
@@ -191,7 +195,7 @@ def test_a_lie_about_usage_spoils_no_answer(court: Court, client: Client, model:
     assert seen["usage"]["output"] > 0
 
 
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_no_lie_costs_more_than_was_held_or_gives_anything_back(court: Court, client: Client, books: Books) -> None:
     _result(court, client, "models")
     tenant = court.keys[client.name].lied_to
@@ -202,7 +206,7 @@ def test_no_lie_costs_more_than_was_held_or_gives_anything_back(court: Court, cl
     assert 5 * 10**9 - books.posted(tenant) == sum(event["charge"] for event in events)
 
 
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_a_wrong_key_is_final_at_once(court: Court, client: Client) -> None:
     seen = _result(court, client, "wrong key")
     assert seen["error"]["class"] == "AuthenticationError"
@@ -211,14 +215,14 @@ def test_a_wrong_key_is_final_at_once(court: Court, client: Client) -> None:
     assert seen["seconds"] < 2
 
 
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_an_unknown_model_is_not_found(court: Court, client: Client) -> None:
     seen = _result(court, client, "wrong model")
     assert seen["error"]["class"] == "NotFoundError"
     assert (seen["error"]["status"], seen["error"]["code"]) == (404, "model_not_found")
 
 
-@pytest.mark.parametrize("client", CLIENTS, **by_name)
+@for_each(CLIENTS)
 def test_a_spent_daily_quota_does_not_put_the_client_to_sleep(court: Court, client: Client) -> None:
     seen = _result(court, client, "spent quota")
     assert seen["error"]["class"] == "RateLimitError"
