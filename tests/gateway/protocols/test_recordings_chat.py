@@ -14,33 +14,7 @@ from tests.recordings import Recording
 
 NAMES = recordings.names(recordings.CHAT)
 SOUND = [name for name in NAMES if not recordings.load(name).fails]
-#: Where the relay is not right yet, and why. An entry whose test passes fails the run, so that this list cannot grow old.
-KNOWN = {
-    "chat/gemini-stream-text": "flags of an earlier report stay when a later one is sound",
-    "chat/gemini-stream-tool-without-index": "a tool call delta without its index is passed on so",
-    **dict.fromkeys(
-        [
-            *("chat/groq-stream-reasoning", "chat/groq-whole-reasoning", "chat/ollama-stream-thinking"),
-            "chat/openrouter-stream-reasoning",
-        ],
-        "reasoning in the field `reasoning` is not told as reasoning_content",
-    ),
-    **dict.fromkeys(
-        ["chat/mistral-stream-thinking", "chat/mistral-whole-thinking"], "content in parts is passed on as a list"
-    ),
-}
 BROKEN = [name for name in NAMES if recordings.load(name).fails and recordings.load(name).status == 200]
-
-
-def _cases(*, stream: bool, spared: tuple[str, ...] = ()) -> list[Any]:
-    """Return the sound recordings as parameters, what is known to be wrong marked."""
-    found = [name for name in SOUND if recordings.load(name).is_stream == stream]
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=True))
-        if name in KNOWN and name not in spared
-        else name
-        for name in found
-    ]
 
 
 def _payloads(recording: Recording, piece: int) -> list[bytes]:
@@ -86,7 +60,7 @@ def usage_in(case: dict[str, Any]) -> TokenUsage | None:
 
 
 @pytest.mark.parametrize("piece", [1 << 16, 7])
-@pytest.mark.parametrize("name", _cases(stream=True))
+@pytest.mark.parametrize("name", [name for name in SOUND if recordings.load(name).is_stream])
 def test_a_recorded_stream_is_read_as_written_down(name: str, piece: int) -> None:
     recording = recordings.load(name)
     seen, relay = play(recording, piece=piece)
@@ -98,7 +72,7 @@ def test_a_recorded_stream_is_read_as_written_down(name: str, piece: int) -> Non
     assert relay.flags == frozenset(recording.case.get("flags", []))
 
 
-@pytest.mark.parametrize("name", _cases(stream=True, spared=("chat/gemini-stream-text",)))
+@pytest.mark.parametrize("name", [name for name in SOUND if recordings.load(name).is_stream])
 def test_usage_that_was_not_asked_for_stays_out(name: str) -> None:
     recording = recordings.load(name)
     seen, relay = play(recording, include_usage=False)
@@ -107,7 +81,7 @@ def test_usage_that_was_not_asked_for_stays_out(name: str) -> None:
     assert relay.final_usage() == usage_in(recording.case)
 
 
-@pytest.mark.parametrize("name", _cases(stream=False))
+@pytest.mark.parametrize("name", [name for name in SOUND if not recordings.load(name).is_stream])
 def test_a_recorded_whole_answer_is_read_as_written_down(name: str) -> None:
     recording = recordings.load(name)
     answer = relay_whole(recording.body, response_id="chatcmpl-ours", model="public/model")
