@@ -31,23 +31,7 @@ TOLD_AS = {
 NAMES = [name for kind in PROTOCOLS for name in recordings.names(kind) if recordings.load(name).ending != "stall"]
 #: What is not right yet, by recording and client, and why. An entry whose test passes fails the run.
 KNOWN: dict[tuple[str, str], str] = {
-    **{
-        (f"chat/{name}", "chat"): "reasoning in the field `reasoning` is not told as reasoning_content"
-        for name in (
-            "groq-stream-reasoning",
-            "groq-whole-reasoning",
-            "ollama-stream-thinking",
-            "openrouter-stream-reasoning",
-        )
-    },
-    **{
-        (f"chat/azure-stream-{name}", "chat"): "the chunk of filter results goes out without its object"
-        for name in ("content-filter", "text", "tools")
-    },
-    **{(f"chat/lie-{name}", "chat"): "usage that is no count is told" for name in ("floats", "list", "strings")},
-    **{(f"chat/mistral-{name}-thinking", "chat"): "content in parts is told as a list" for name in ("stream", "whole")},
-    ("chat/gemini-stream-tool-without-index", "chat"): "a tool call delta without its index is passed on so",
-    ("chat/deepseek-whole-reasoning", "chat"): "cached input is told in the provider's own field only",
+    ("chat/together-stream-text", "messages"): "text that comes twice, as text and in the delta, is written twice",
 }
 
 
@@ -142,6 +126,10 @@ def test_a_recording_comes_out_as_written_down(
     assert b"zyxgard" not in answer.body
     if recording.fails:
         _check_failure(client, answer, recording.case, is_stream=recording.is_stream)
+        return
+    if (client, kind) == ("messages", "chat") and recording.case["finish"] not in STOPS:
+        # Its own word for an answer that was broken off: Messages has none, so there it is a failure.
+        assert answer.status == 502
         return
     assert answer.status == 200, answer.body
     seen = _read(client, answer, is_stream=recording.is_stream)
