@@ -1,8 +1,9 @@
 """Chat completion answers on their way to the client: relayed as bytes, scanned only for what billing and we must know.
 
-Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out: usage that only we asked for, and what names
-the upstream or its prices. All else passes as it came. An answer that is not JSON of the right shape is a failure of the
-upstream; an odd value inside is not.
+Replaced: ``id`` and ``model``, so that nothing of the upstream shows. Taken out: usage that only we asked for or that is none,
+chunks without choices (Azure's filter results), and what names the upstream or its prices. Forms of a provider's own become the
+protocol's (openai_repair). All else passes as it came. An answer that is not JSON of the right shape is a failure of the upstream;
+an odd value inside is not.
 """
 
 from copy import replace
@@ -14,9 +15,10 @@ from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, WholeAnswer, estimated_output
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
+from gateway.protocols.openai_repair import Repair, is_odd
 from gateway.protocols.openai_shapes import Choice, Chunk, LooseChunk, output_in, tightened
-from gateway.protocols.openai_told import told_fields
-from gateway.protocols.openai_usage import ReportedUsage, usage_from
+from gateway.protocols.openai_told import told_fields, usage_object
+from gateway.protocols.openai_usage import ReportedUsage, says_otherwise, usage_from
 
 #: Prefixes learnt per stream before we stop trying: an upstream that changes ``created`` in every chunk is not worth it.
 MAX_PREFIXES = 32
@@ -36,10 +38,12 @@ class ChunkRelay:
     __slots__ = (
         "_finished_choices",
         "_id",
+        "_is_odd",
         "_model",
         "_our_prefix",
         "_prefix",
         "_prefixes_left",
+        "_repair",
         "_reported_bytes",
         "_seen_choices",
         "_strip",
@@ -48,6 +52,7 @@ class ChunkRelay:
         "output_bytes",
         "started",
         "told_usage",
+        "told_wrong",
         "usage",
     )
 
@@ -55,6 +60,9 @@ class ChunkRelay:
         self._id = Raw(_encode(response_id))
         self._model = Raw(_encode(model))
         self._strip = not include_usage
+        #: The chunk at hand is in a form of its provider's own; and what puts it right, once there was one.
+        self._is_odd = False
+        self._repair: Repair | None = None
         #: What a chunk starts with up to its choices, and the same with our id and model: the same in nearly all chunks.
         self._prefix = b"\xff"
         self._our_prefix = b""
@@ -69,6 +77,8 @@ class ChunkRelay:
         self._reported_bytes = 0
         #: A chunk with usage was relayed to the client, and nothing has come out since.
         self.told_usage = False
+        #: The last report is not what a client is to be told.
+        self.told_wrong = False
         self.flags = NO_FLAGS
         self.output_bytes = 0
 
@@ -89,26 +99,19 @@ class ChunkRelay:
         if choices:
             for choice in choices:
                 self._note(choice)
+        if self._is_odd:
+            payload = self._repaired(payload)
         usage = chunk.usage
         if usage is UNSET:
-            if choices is UNSET:
+            if not choices:
                 return None
             return self._rewritten(payload) if chunk.names_its_upstream else self._renamed(payload)
-        if usage is not None:
-            self._count(usage)
-        if not self._strip:
-            self.told_usage = self.told_usage or usage is not None
-            if choices is UNSET:
-                return self._rewritten(payload, {"choices": Raw(b"[]")})
-            return (
-                self._renamed(payload) if usage is None and not chunk.names_its_upstream else self._rewritten(payload)
-            )
-        if not choices and usage is not None:
-            return None
-        if usage is None and payload.endswith(_USAGE_NULL) and not chunk.names_its_upstream:
-            # At the very end it can only be the chunk's own.
-            return self._renamed(payload[: -len(_USAGE_NULL)] + b"}")
-        return self._rewritten(payload)
+        if usage is None:
+            return self._without_report(payload, chunk)
+        if self._count(usage) and not self._strip:
+            self.told_usage = True
+            return self._rewritten(payload, None if choices else {"choices": Raw(b"[]")})
+        return self._rewritten(payload, tells_usage=False) if choices else None
 
     def estimated_usage(self) -> TokenUsage:
         """Return our own count so far, for an upstream that reports none."""
@@ -122,12 +125,17 @@ class ChunkRelay:
         later = estimated_output(self.output_bytes - self._reported_bytes)
         return replace(self.usage, output=self.usage.output + later)
 
-    def _count(self, reported: ReportedUsage) -> None:
+    def _count(self, reported: ReportedUsage) -> bool:
+        """Take a report in; return whether it holds counts. Each one holds the whole, so the last one's flags stand."""
         usage, flags = usage_from(reported, output_bytes=self.output_bytes)
-        self.flags |= flags
-        if usage is not None:
-            self.usage = usage
-            self._reported_bytes = self.output_bytes
+        if usage is None:
+            self.flags |= flags
+            return False
+        self.flags = flags
+        self.told_wrong = says_otherwise(reported, usage, flags)
+        self.usage = usage
+        self._reported_bytes = self.output_bytes
+        return True
 
     def _note(self, choice: Choice) -> None:
         if choice.error is not None:
@@ -141,6 +149,32 @@ class ChunkRelay:
             self.started = True
             self.told_usage = False
             self.output_bytes += size
+            part = choice.delta
+            if part is None or part.reasoning is not None or part.tool_calls is not None:
+                # Only these can be odd, and most are plain text.
+                self._is_odd = self._is_odd or is_odd(choice)
+
+    def _without_report(self, payload: bytes, chunk: Chunk) -> bytes | None:
+        """Return a chunk whose usage is null, without it unless the client asked for usage."""
+        if not chunk.choices:
+            return None
+        if chunk.names_its_upstream:
+            return self._rewritten(payload)
+        if not self._strip:
+            return self._renamed(payload)
+        if payload.endswith(_USAGE_NULL):
+            # At the very end it can only be the chunk's own.
+            return self._renamed(payload[: -len(_USAGE_NULL)] + b"}")
+        return self._rewritten(payload)
+
+    def _repaired(self, payload: bytes) -> bytes:
+        self._is_odd = False
+        if self._repair is None:
+            self._repair = Repair()
+        try:
+            return self._repair.payload(payload)
+        except (msgspec.DecodeError, RecursionError):
+            raise self._invalid("a chunk of its stream cannot be read") from None
 
     def _renamed(self, payload: bytes) -> bytes:
         """Return the payload with our id and model; by its prefix where that is known, else by taking it apart."""
@@ -165,10 +199,10 @@ class ChunkRelay:
         self._prefix = head + found
         self._our_prefix = _encode(fields)[:-1] + b"," + found
 
-    def _rewritten(self, payload: bytes, extra: dict[str, Raw] | None = None) -> bytes:
+    def _rewritten(self, payload: bytes, extra: dict[str, Raw] | None = None, *, tells_usage: bool = True) -> bytes:
         fields = told_fields(_decode_fields(payload))
         fields["id"], fields["model"] = self._id, self._model
-        if self._strip:
+        if self._strip or not tells_usage:
             fields.pop("usage", None)
         if extra:
             fields.update(extra)
@@ -190,6 +224,7 @@ class ChunkRelay:
             loose = _decode_loose(payload)
         except (msgspec.DecodeError, RecursionError):
             raise self._invalid("a chunk of its stream is not an object") from None
+        self._is_odd = True
         return tightened(loose)
 
     def _check_utf8(self, payload: bytes) -> None:
@@ -213,6 +248,9 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
             chunk = _decode(body)
         except msgspec.ValidationError:
             chunk = tightened(_decode_loose(body))
+            body = Repair().payload(body)
+        if chunk.choices and any(map(is_odd, chunk.choices)):
+            body = Repair().payload(body)
         fields = told_fields(_decode_fields(body))
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         raise UpstreamFailure(FailureKind.INVALID, "its answer is not a JSON object") from None
@@ -230,6 +268,8 @@ def relay_whole(body: bytes, *, response_id: str, model: str, estimated_input: i
     usage, flags = None, NO_FLAGS
     if isinstance(chunk.usage, ReportedUsage):
         usage, flags = usage_from(chunk.usage, output_bytes=size)
+        if usage is not None and says_otherwise(chunk.usage, usage, flags):
+            fields["usage"] = Raw(_encode(usage_object(usage)))
     return WholeAnswer(
         body=_encode(fields),
         usage=usage,

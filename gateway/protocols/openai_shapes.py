@@ -65,7 +65,7 @@ def output_in(choice: Choice) -> int:
         size = _output_of(choice.delta)
     if choice.message is not None:
         size += _output_of(choice.message)
-    if choice.text:
+    if choice.text and not size:  # Together says every text twice
         size += _utf8_size(choice.text)
     return size
 
@@ -104,7 +104,7 @@ def tightened(loose: LooseChunk) -> Chunk:
     if isinstance(loose.usage, dict):
         usage = msgspec.convert(loose.usage, ReportedUsage)
     elif loose.usage is not UNSET:
-        usage = None
+        usage = None if loose.usage is None else ReportedUsage()
     return Chunk(choices=choices, usage=usage, error=loose.error, provider=loose.provider, x_groq=loose.x_groq)
 
 

@@ -63,5 +63,12 @@ def usage_from(reported: ReportedUsage, *, output_bytes: int = 0) -> tuple[Token
     )
 
 
+def says_otherwise(reported: ReportedUsage, usage: TokenUsage, flags: frozenset[str]) -> bool:
+    """Return whether a report does not tell a client what we made of it: other counts, fractions, cached input not as such."""
+    counts = (reported.prompt_tokens, reported.completion_tokens)
+    hides_cached = usage.cache_read > 0 and "cached_tokens" not in _details(reported.prompt_tokens_details)
+    return bool(flags) or hides_cached or any(type(count) is not int for count in counts)
+
+
 def _details(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

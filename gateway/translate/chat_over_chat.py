@@ -58,11 +58,11 @@ class ChatOverChat:
     def feed(self, payload: bytes) -> bytes:
         """Return what goes to the client. Usage that had to be put right is told as it is billed. Raises UpstreamFailure."""
         relay = self._relay
-        flags = relay.flags
+        earlier = relay.usage
         out = relay.feed(payload)
         if out is None:
             return b""
-        if relay.flags != flags and relay.told_usage and relay.usage is not None:
+        if relay.usage is not earlier and relay.usage is not None and relay.told_usage and relay.told_wrong:
             out = tell_usage(out, relay.usage)
         return b"data: " + out + b"\n\n"
 

@@ -48,6 +48,14 @@ def install() -> Path:
     return HOME
 
 
+def command_for(program: Path) -> list[str]:
+    """Return the command that runs a program of ours, which may import the installed packages."""
+    # Imports are looked up from where the program is, so it is put beside node_modules.
+    place = install() / program.name
+    shutil.copy(program, place)
+    return [require("node"), str(place)]
+
+
 def run_script(source: str, *arguments: str) -> str:
     """Run an ES module that may import the installed packages, and return its standard output."""
     # Imports are looked up from where the module is, so it is put beside node_modules.
