@@ -230,56 +230,79 @@ def _take_block(seen: Reading, block: dict[str, Any]) -> None:
 
 def read_messages_stream(body: bytes) -> Reading:
     """Return what the events of a message amount to, having checked their grammar."""
-    seen = Reading()
-    begun = False
-    open_block: dict[str, Any] | None = None
-    pieces = ""
+    reader = _MessageReader()
     for name, event in events_in(body):
-        assert not seen.complete, f"something after the end: {event}"
-        assert seen.error is None, f"something after an error: {event}"
+        assert not reader.seen.complete, f"something after the end: {event}"
+        assert reader.seen.error is None, f"something after an error: {event}"
+        assert name == event["type"], f"event line {name!r} for type {event['type']!r}"
+        reader.take(event)
+    return reader.finished()
+
+
+class _MessageReader:
+    """How far a stream of Messages has been read."""
+
+    def __init__(self) -> None:
+        self.seen = Reading()
+        self._begun = False
+        self._open: dict[str, Any] | None = None
+        self._pieces = ""
+
+    def take(self, event: dict[str, Any]) -> None:
         kind = event["type"]
-        assert name == kind, f"event line {name!r} for type {kind!r}"
         if kind == "error":
-            seen.error = event["error"]
-            continue
-        if kind == "message_start":
-            assert not begun, "two message_start"
-            begun = True
-            message = event["message"]
-            assert message["content"] == [], message
-            assert isinstance(message["usage"]["input_tokens"], int), message
-            seen.id, seen.model, seen.usage = message["id"], message["model"], dict(message["usage"])
-            continue
-        assert begun, f"{kind} before message_start"
+            self.seen.error = event["error"]
+        elif kind == "message_start":
+            self._begin(event["message"])
+        else:
+            assert self._begun, f"{kind} before message_start"
+            if kind.startswith("content_block_"):
+                self._take_block_event(kind, event)
+            elif kind == "message_delta":
+                self._end(event)
+            elif kind == "message_stop":
+                assert self.seen.finish is not None, "message_stop without a stop_reason"
+                self.seen.complete = True
+
+    def finished(self) -> Reading:
+        """Return what came; a block that was not ended counts as far as it came."""
+        if self._open is not None:
+            self._close()
+        return self.seen
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        assert not self._begun, "two message_start"
+        self._begun = True
+        assert message["content"] == [], message
+        assert isinstance(message["usage"]["input_tokens"], int), message
+        self.seen.id, self.seen.model, self.seen.usage = message["id"], message["model"], dict(message["usage"])
+
+    def _take_block_event(self, kind: str, event: dict[str, Any]) -> None:
+        count = len(self.seen.blocks)
+        assert event["index"] == count, f"{kind} of block {event['index']} after {count} blocks"
         if kind == "content_block_start":
-            assert open_block is None, "blocks overlap"
-            assert seen.finish is None, "a block after message_delta"
-            assert event["index"] == len(seen.blocks), f"block {event['index']} after {len(seen.blocks)} blocks"
-            open_block, pieces = dict(event["content_block"]), ""
-        elif kind == "content_block_delta":
-            assert open_block is not None, "a delta outside of a block"
-            assert event["index"] == len(seen.blocks), "a delta of another block"
-            pieces += _take_message_delta(open_block, event["delta"])
-        elif kind == "content_block_stop":
-            assert open_block is not None, "a block ends that is not open"
-            assert event["index"] == len(seen.blocks), "another block ends"
-            if open_block["type"] == "tool_use":
-                open_block["input"] = arguments_of(pieces) if pieces else open_block["input"]
-            _take_block(seen, open_block)
-            open_block = None
-        elif kind == "message_delta":
-            assert open_block is None, "message_delta inside of a block"
-            seen.finish = event["delta"]["stop_reason"] or seen.finish
-            seen.stop_sequence = event["delta"].get("stop_sequence")
-            seen.usage = {**(seen.usage or {}), **event["usage"]}
-        elif kind == "message_stop":
-            assert seen.finish is not None, "message_stop without a stop_reason"
-            seen.complete = True
-    if open_block is not None:
-        _take_block(
-            seen, {**open_block, "input": arguments_of(pieces)} if open_block["type"] == "tool_use" else open_block
-        )
-    return seen
+            assert self._open is None, "blocks overlap"
+            assert self.seen.finish is None, "a block after message_delta"
+            self._open, self._pieces = dict(event["content_block"]), ""
+            return
+        assert self._open is not None, f"{kind} outside of a block"
+        if kind == "content_block_delta":
+            self._pieces += _take_message_delta(self._open, event["delta"])
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        assert self._open is not None
+        if self._open["type"] == "tool_use" and self._pieces:
+            self._open["input"] = arguments_of(self._pieces)
+        _take_block(self.seen, self._open)
+        self._open = None
+
+    def _end(self, event: dict[str, Any]) -> None:
+        assert self._open is None, "message_delta inside of a block"
+        self.seen.finish = event["delta"]["stop_reason"] or self.seen.finish
+        self.seen.stop_sequence = event["delta"].get("stop_sequence")
+        self.seen.usage = {**(self.seen.usage or {}), **event["usage"]}
 
 
 def _take_message_delta(block: dict[str, Any], delta: dict[str, Any]) -> str:
