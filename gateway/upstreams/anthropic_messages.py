@@ -12,12 +12,11 @@ from gateway.upstreams.http_call import HttpCall, decoded_object
 
 VERSION_HEADER = "Anthropic-Version: 2023-06-01\r\n"
 #: Beta features that a client may switch on at the upstream, by what their names begin with: they change the form of a request or
-#: of an answer. Not among them: what costs more than it was priced at (context-1m, fast-mode), and what works on things that
-#: the upstream keeps (files-api, skills, mcp-client, code-execution).
+#: of an answer. Not among them: what costs more than it was priced at (context-1m, fast-mode, compact), and what runs
+#: at the upstream or works on things that it keeps (files-api, skills, mcp-client, code-execution, tool-search-tool).
 BETAS = (
     "advanced-tool-use-",
     "claude-code-",
-    "compact-",
     "computer-use-",
     "context-management-",
     "effort-",
@@ -31,7 +30,6 @@ BETAS = (
     "token-counting-",
     "token-efficient-tools-",
     "tool-examples-",
-    "tool-search-tool-",
 )
 MAX_BETAS = 30
 _STOP = b'"message_stop"'

@@ -29,10 +29,6 @@ TOLD_AS = {
 }
 #: Silence is waited for in the clients' suite.
 NAMES = [name for kind in PROTOCOLS for name in recordings.names(kind) if recordings.load(name).ending != "stall"]
-#: What is not right yet, by recording and client, and why. An entry whose test passes fails the run.
-KNOWN: dict[tuple[str, str], str] = {
-    ("chat/together-stream-text", "messages"): "text that comes twice, as text and in the delta, is written twice",
-}
 
 
 @pytest.fixture(scope="module")
@@ -101,20 +97,8 @@ def _read(client: str, answer: Answer, *, is_stream: bool) -> Reading:
     return read_messages_stream(answer.body)
 
 
-def _params() -> list[Any]:
-    return [
-        pytest.param(
-            name,
-            client,
-            id=f"{name}-to-{client}",
-            marks=[pytest.mark.xfail(reason=KNOWN[name, client], strict=True)] if (name, client) in KNOWN else [],
-        )
-        for name in NAMES
-        for client in PROTOCOLS
-    ]
-
-
-@pytest.mark.parametrize(("name", "client"), _params())
+@pytest.mark.parametrize("client", PROTOCOLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_recording_comes_out_as_written_down(
     gateway: Gateway, listener: Tenant, players: dict[str, str], name: str, client: str
 ) -> None:

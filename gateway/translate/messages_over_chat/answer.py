@@ -1,5 +1,7 @@
 """A chat upstream's answer as content blocks: the one road that streams and whole answers take."""
 
+from copy import replace
+
 from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, Labels, estimated_output
 from gateway.protocols.openai_errors import failure_from_error
@@ -40,9 +42,11 @@ class Answer:
                 self._add_choice(choice)
         if chunk.usage is not None:
             usage, flags = usage_from(chunk.usage, output_bytes=self.output_bytes)
-            self.flags |= flags
-            if usage is not None:
-                self.usage = usage
+            if usage is None:
+                self.flags |= flags
+            else:
+                # Each report holds the whole, so the last one's flags stand.
+                self.usage, self.flags = usage, flags
                 self._reported_bytes = self.output_bytes
 
     def count(self, text: str) -> None:
@@ -59,14 +63,7 @@ class Answer:
         if self.usage is None or not later:
             return self.usage
         self.flags |= {"usage_stale"}
-        known = self.usage
-        return TokenUsage(
-            input=known.input,
-            cache_read=known.cache_read,
-            cache_write=known.cache_write,
-            output=known.output + estimated_output(later),
-            reasoning=known.reasoning,
-        )
+        return replace(self.usage, output=self.usage.output + estimated_output(later))
 
     def told_ending(self) -> dict[str, str | None]:
         """Return ``stop_reason`` and ``stop_sequence``."""
@@ -75,13 +72,14 @@ class Answer:
     def _add_choice(self, choice: Choice) -> None:
         if choice.error is not None:
             raise failure_from_error(choice.error, produced=False)
+        before = self.output_bytes
         if choice.delta is not None:
             self._add_delta(choice.delta)
         elif choice.message is not None:
             for position, part in enumerate(choice.message.tool_calls or ()):
                 part.index = position  # in a message each is a call of its own
             self._add_delta(choice.message)
-        if choice.text:
+        if choice.text and self.output_bytes == before:  # Together says every text twice
             self.count(choice.text)
             self.blocks.add_text("text", choice.text)
         if choice.finish_reason:  # some servers say "" until the end

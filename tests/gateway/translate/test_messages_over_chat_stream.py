@@ -447,3 +447,18 @@ def test_errors_in_a_stream_are_failures(payload: bytes, kind: FailureKind) -> N
     relay = stream()
     relay.feed(text("a"))
     assert failure_of(payload, relay).produced
+
+
+def test_text_that_an_upstream_says_twice_in_a_chunk_is_written_once() -> None:
+    relay = stream()
+    out = relay.feed(b'{"choices":[{"index":0,"text":"Two","delta":{"content":"Two"},"finish_reason":null}]}')
+    assert out.count(b'"text":"Two"') == 1
+    assert b"TwoTwo" not in out
+
+
+def test_flags_of_an_early_report_go_where_a_later_one_is_sound() -> None:
+    relay = stream()
+    relay.feed(b'{"choices":[{"index":0,"delta":{"content":"x"}}],"usage":{"prompt_tokens":5,"completion_tokens":-1}}')
+    assert relay.flags == {"usage_clamped", "usage_zero_output"}
+    relay.feed(b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1}}')
+    assert relay.flags == frozenset()

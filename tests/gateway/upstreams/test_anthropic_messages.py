@@ -180,7 +180,10 @@ def test_betas_pass_that_cost_nothing_more_and_reach_nothing_that_is_kept() -> N
     given = [
         (b"anthropic-beta", b"claude-code-20250219, context-1m-2025-08-07,interleaved-thinking-2025-05-14"),
         (b"user-agent", b"x"),
-        (b"anthropic-beta", b"files-api-2025-04-14,effort-2025-11-24\r\nX-Evil: 1,effort-2025-11-24"),
+        (
+            b"anthropic-beta",
+            b"files-api-2025-04-14,compact-2026-01-12,tool-search-tool-1,effort-2025-11-24\r\nX-Evil: 1,effort-2025-11-24",
+        ),
     ]
     assert allowed_betas(given) == (
         "claude-code-20250219",
