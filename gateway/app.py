@@ -8,6 +8,7 @@ from gateway.endpoints import chat, count_tokens, embeddings, messages, models
 from gateway.errors import ApiError, internal_error, not_found, shown, unavailable
 from gateway.http import LINE, Receive, Scope, Send, send_error, send_json
 from gateway.pipeline import Arrival, Gateway
+from gateway.protocols.wording import RequestShapeError
 from gateway.store import StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class GatewayApp:
             return
         except ApiError as error:
             failure = error
+        except RequestShapeError as error:
+            failure = ApiError(400, error.code, error.message)
         except StoreUnavailableError as error:
             log.warning("request %s refused: %s", arrival.id.hex, error)
             failure = unavailable()

@@ -19,8 +19,6 @@ SSE: tuple[Header, ...] = (
 )
 #: After a refusal the rest of a body is read and dropped, so that the client gets to read the answer.
 DRAIN_BYTES, DRAIN_SECONDS = 64 * 1024 * 1024, 5.0
-#: A comment line: every SSE client skips it, every proxy sees life.
-KEEP_ALIVE = b": keep-alive\n\n"
 
 
 #: The name of the extension under which a server may offer a Line.

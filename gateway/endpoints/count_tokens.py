@@ -8,7 +8,7 @@ import logging
 
 import msgspec
 
-from gateway.errors import ApiError, Header
+from gateway.errors import Header
 from gateway.http import read_body, send_json
 from gateway.pipeline import Arrival, Gateway
 from gateway.pipeline.admit import keep_pace
@@ -20,7 +20,6 @@ from gateway.protocols.anthropic_request import MessagesRequest, parse_messages_
 from gateway.protocols.failures import UpstreamFailure
 from gateway.protocols.generation import Target
 from gateway.protocols.request_tokens import estimated_tokens
-from gateway.protocols.wording import RequestShapeError
 from gateway.types import ModelInfo, RouteInfo
 from gateway.upstreams import UpstreamClient
 from gateway.upstreams.anthropic_count import count_upstream
@@ -35,23 +34,15 @@ ESTIMATED: Header = (b"x-lumyx-estimated", b"true")
 COUNTING = frozenset({"anthropic_messages"})
 
 
-def parse(body: bytes) -> MessagesRequest:
-    """Return the parsed request. Raises ApiError 400 that names what is wrong."""
-    try:
-        return parse_messages_request(body, needs_limit=False)
-    except RequestShapeError as error:
-        raise ApiError(400, error.code, error.message) from error
-
-
 async def serve(arrival: Arrival, gateway: Gateway) -> None:
-    """Answer one count."""
+    """Answer one count. Raises RequestShapeError that names what is wrong with the body."""
     limits = gateway.limits
     principal = await authenticate(arrival.headers, store=gateway.store)
     body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
     if body is None:
         return
     arrival.is_read = True
-    request = parse(body)
+    request = parse_messages_request(body, needs_limit=False)
     model = find_model(
         gateway.store.catalog(), request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
     )
@@ -80,8 +71,6 @@ async def _counted(
     )
     try:
         return await count_upstream(client, upstream, count_body(request, target), betas=betas)
-    except RequestShapeError as refusal:
-        raise ApiError(400, refusal.code, refusal.message) from refusal
     except UpstreamFailure as failure:
         log.warning("upstream did not count tokens: upstream=%s %s", upstream.name, failure)
         return None

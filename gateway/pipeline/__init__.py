@@ -75,7 +75,7 @@ async def run(
 ) -> None:
     """Serve one request that came in ``protocol``; ``betas`` are features to switch on at upstreams of the same one.
 
-    Raises ApiError and StoreUnavailableError for what goes wrong before it is admitted.
+    Raises ApiError, StoreUnavailableError, and what ``parse`` raises, for what goes wrong before it is admitted.
     """
     started_at, started = clock.now(), clock.monotonic()
     limits, store = gateway.limits, gateway.store

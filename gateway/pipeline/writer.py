@@ -9,8 +9,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from gateway.http import KEEP_ALIVE, SSE, id_headers, run_now, within
+from gateway.http import SSE, id_headers, run_now, within
 from gateway.pipeline.exchange import Exchange
+from gateway.protocols.sse import KEEP_ALIVE
 from lumyx.lib import clock
 
 log = logging.getLogger(__name__)

@@ -85,3 +85,10 @@ class AnswerStream(Protocol):
 def estimated_output(text_bytes: int) -> int:
     """Return our own estimate of output tokens for ``text_bytes`` bytes of UTF-8: one for each four."""
     return -(-text_bytes // BYTES_PER_TOKEN)
+
+
+def utf8_size(text: str | None) -> int:
+    """Return the bytes of a text in UTF-8."""
+    if not text:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())

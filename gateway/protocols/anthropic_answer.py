@@ -17,8 +17,8 @@ from gateway.protocols.anthropic_usage import messages_usage_from
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.generation import Generation
 from gateway.protocols.openai_told import UPSTREAM_FIELDS
+from gateway.protocols.sse import KEEP_ALIVE
 
-COMMENT = b": keep-alive\n\n"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
@@ -70,7 +70,7 @@ class MessagesRelay(MessagesReader):
 
     def life_sign(self) -> bytes:
         """Return what shows a waiting client that the line is alive: a ping, once it has its ``message_start``."""
-        return PING if self.started else COMMENT
+        return PING if self.started else KEEP_ALIVE
 
     def _started_message(self, payload: bytes) -> bytes:
         fields = _decode_fields(payload)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
-from gateway.protocols.openai_errors import KINDS_BY_STATUS, code_of, detail_of
+from gateway.protocols.openai_errors import code_of, detail_of, kind_of_status
 
 #: By what an error says of itself: it counts where no status says more, as in a stream.
 _KINDS_BY_TYPE = {
@@ -56,4 +56,4 @@ def _kind_of(error: Any, status: int | None) -> FailureKind:
         return _KINDS_BY_TYPE.get(name, FailureKind.SERVER_ERROR) if isinstance(name, str) else FailureKind.SERVER_ERROR
     if status == _OVERLOADED:
         return FailureKind.RATE_LIMITED
-    return KINDS_BY_STATUS.get(status, FailureKind.SERVER_ERROR if status >= 500 else FailureKind.INVALID)
+    return kind_of_status(status)

@@ -15,10 +15,9 @@ from gateway.protocols.anthropic_content import (
     Tool,
     ToolChoice,
 )
-from gateway.protocols.anthropic_rules import check_names, check_values
+from gateway.protocols.anthropic_rules import check_fields, check_values
+from gateway.protocols.body import read_body
 from gateway.protocols.generation import Image
-from gateway.protocols.jsoncheck import InvalidJsonError, check_json
-from gateway.protocols.wording import RequestShapeError, grammar_error, shape_error
 
 #: Blocks whose tokens we can bound by their size. Images and documents depend on their source.
 PLAIN_BLOCKS = frozenset(
@@ -98,11 +97,6 @@ class MessagesRequest(msgspec.Struct, frozen=True):
         return bool(self.tools)
 
     @property
-    def has_images(self) -> bool:
-        """Whether any message holds an image."""
-        return bool(self.images)
-
-    @property
     def has_image_urls(self) -> bool:
         """Whether any image is a URL that the upstream would have to fetch."""
         return any(image.kind == "url" for image in self.images)
@@ -115,7 +109,6 @@ class MessagesRequest(msgspec.Struct, frozen=True):
         return self.reasoning_effort is not None and self.reasoning_effort != "none"
 
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_view = msgspec.json.Decoder(View).decode
 _decode_unlimited = msgspec.json.Decoder(UnlimitedView).decode
 _READ = frozenset(View.__struct_fields__)
@@ -126,17 +119,8 @@ def parse_messages_request(body: bytes, *, needs_limit: bool = True) -> Messages
 
     Raises RequestShapeError with a message for the client.
     """
-    try:
-        check_json(body)
-        view = _decode_view(body) if needs_limit else _decode_unlimited(body)
-        fields = _decode_fields(body)
-    except InvalidJsonError as error:
-        raise RequestShapeError("invalid_json", error.message) from None
-    except msgspec.ValidationError as error:
-        raise shape_error(error) from None
-    except msgspec.DecodeError as error:
-        raise grammar_error(error, body) from None
-    check_names(fields, _READ)
+    view, fields = read_body(body, _decode_view if needs_limit else _decode_unlimited)
+    check_fields(fields, _READ)
     check_values(view)
     images, has_opaque_parts = _survey(view.messages)
     return MessagesRequest(

@@ -11,9 +11,9 @@ from msgspec import Raw
 
 from gateway.protocols.anthropic_content import Block, Message, Thinking, Tool, ToolChoice, is_given
 from gateway.protocols.anthropic_thinking import EFFORTS, MIN_BUDGET
+from gateway.protocols.body import check_model_name, check_names
 from gateway.protocols.wording import RequestShapeError
 
-MAX_MODEL_NAME = 256
 MAX_QUOTED = 40
 ROLES = frozenset({"user", "assistant", "system"})
 TOOL_CHOICES = frozenset({"auto", "any", "tool", "none"})
@@ -68,18 +68,13 @@ class Checked(Protocol):
     reasoning_effort: str | None
 
 
-def check_names(fields: dict[str, Raw], read: frozenset[str]) -> None:
-    """Refuse what would make the upstream serve another request than the one that is priced. Raises RequestShapeError."""
-    for name in fields.keys() - read:
-        if name in _UNPRICED and bytes(fields[name]) not in _UNPRICED[name]:
-            if name == "max_completion_tokens":
-                message = f"max_completion_tokens is called max_tokens here. {_ELSEWHERE}"
-                raise RequestShapeError("unsupported_parameter", message, name)
-            raise RequestShapeError("unsupported_parameter", f"{name} is not supported. Leave it out.", name)
-        # Servers written in Go read a field in any case, Unicode's look-alikes included, and the last one counts.
-        folded = name.casefold()
-        if folded != name and (folded in read or folded in _UNPRICED):
-            raise RequestShapeError("invalid_parameter", f"{folded} must be written in lower case.", folded)
+def check_fields(fields: dict[str, Raw], read: frozenset[str]) -> None:
+    """Refuse fields by which the upstream would serve another request than the one that is priced. Raises RequestShapeError."""
+    limit = fields.get("max_completion_tokens")
+    if limit is not None and is_given(limit):
+        message = f"max_completion_tokens is called max_tokens here. {_ELSEWHERE}"
+        raise RequestShapeError("unsupported_parameter", message, "max_completion_tokens")
+    check_names(fields, read=read, unpriced=_UNPRICED)
     edits = fields.get("context_management")
     if edits is not None and _COMPACTION in bytes(edits):
         message = "context_management: compaction is not supported. Leave this edit out; the others are kept."
@@ -88,8 +83,7 @@ def check_names(fields: dict[str, Raw], read: frozenset[str]) -> None:
 
 def check_values(view: Checked) -> None:
     """Check what types alone do not say. Raises RequestShapeError."""
-    if not view.model or len(view.model) > MAX_MODEL_NAME:
-        raise _invalid(f"model must be 1 to {MAX_MODEL_NAME} characters long.", "model")
+    check_model_name(view.model)
     if view.max_tokens < 1:
         raise _invalid(f"max_tokens must be at least 1, it is {view.max_tokens}.", "max_tokens")
     if not view.messages:

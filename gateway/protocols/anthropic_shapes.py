@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from gateway.protocols.answers import utf8_size
 from gateway.protocols.anthropic_content import ABSENT, is_given
 from gateway.protocols.anthropic_usage import ReportedMessagesUsage
 from gateway.protocols.failures import FailureKind, UpstreamFailure
@@ -96,13 +97,6 @@ def output_in_block(block: AnswerBlock) -> int:
 def output_in_delta(delta: EventDelta) -> int:
     """Return the UTF-8 bytes that a delta adds to its block. A signature is no output."""
     return utf8_size(delta.text) + utf8_size(delta.thinking) + utf8_size(delta.partial_json) + len(delta.citation)
-
-
-def utf8_size(text: str | None) -> int:
-    """Return the bytes of a text in UTF-8."""
-    if not text:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _read[T: msgspec.Struct](payload: bytes, decode: Callable[[bytes], T], shape: type[T], name: str) -> T:

@@ -14,6 +14,7 @@ import msgspec
 
 from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, Labels, WholeAnswer
+from gateway.protocols.counts import is_number
 from gateway.protocols.embeddings_request import EmbeddingsRequest, estimated_tokens, tokens_upper_bound
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_errors import failure_from_error
@@ -190,7 +191,7 @@ def _usage_of(reported: Any, request: EmbeddingsRequest) -> tuple[TokenUsage | N
         count = counts.get("total_tokens")
     if count is None:
         return None, NO_FLAGS
-    if not isinstance(count, int | float) or isinstance(count, bool):
+    if not is_number(count):
         return None, frozenset({"usage_unreadable"})
     if count <= 0:
         flag = "usage_zero_input" if count == 0 else "usage_clamped"

@@ -6,12 +6,11 @@ import msgspec
 from msgspec import Meta, Raw
 
 from gateway.protocols.answers import BYTES_PER_TOKEN
+from gateway.protocols.body import check_model_name, check_names, read_body
 from gateway.protocols.generation import BASE_TOKENS, TOKENS_PER_MESSAGE, Image
-from gateway.protocols.jsoncheck import InvalidJsonError, check_json
 from gateway.protocols.vectors import Encoding
-from gateway.protocols.wording import RequestShapeError, grammar_error, shape_error
+from gateway.protocols.wording import RequestShapeError
 
-MAX_MODEL_NAME = 256
 MAX_INPUTS = 2_048
 MAX_DIMENSIONS = 65_536
 
@@ -91,25 +90,17 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True):
         return False
 
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_view = msgspec.json.Decoder(_View).decode
 
 
 def parse_embeddings_request(body: bytes) -> EmbeddingsRequest:
     """Return the request in ``body``. Raises RequestShapeError with a message for the client."""
     try:
-        check_json(body)
-        view = _decode_view(body)
-        fields = _decode_fields(body)
-    except InvalidJsonError as error:
-        raise RequestShapeError("invalid_json", error.message) from None
-    except msgspec.ValidationError as error:
-        raise _retold(shape_error(error)) from None
-    except msgspec.DecodeError as error:
-        raise grammar_error(error, body) from None
-    _check_names(fields)
-    if not view.model or len(view.model) > MAX_MODEL_NAME:
-        raise RequestShapeError("invalid_parameter", f"model must be 1 to {MAX_MODEL_NAME} characters long.", "model")
+        view, fields = read_body(body, _decode_view)
+    except RequestShapeError as error:
+        raise _retold(error) from None
+    check_names(fields, read=_READ, unpriced=_UNPRICED)
+    check_model_name(view.model)
     if view.dimensions is not None and not 1 <= view.dimensions <= MAX_DIMENSIONS:
         message = f"dimensions must be from 1 to {MAX_DIMENSIONS}, it is {view.dimensions}."
         raise RequestShapeError("invalid_parameter", message, "dimensions")
@@ -202,14 +193,3 @@ _UNPRICED: dict[str, tuple[bytes, ...]] = {
     "service_tier": (b"null", b'"auto"', b'"default"'),
 }
 _READ = frozenset(_View.__struct_fields__)
-
-
-def _check_names(fields: dict[str, Raw]) -> None:
-    """Refuse what would make the upstream serve another request than the one that is priced. Raises RequestShapeError."""
-    for name in fields.keys() - _READ:
-        if name in _UNPRICED and bytes(fields[name]) not in _UNPRICED[name]:
-            raise RequestShapeError("unsupported_parameter", f"{name} is not supported. Leave it out.", name)
-        # Servers written in Go read a field in any case, Unicode's look-alikes included, and the last one counts.
-        folded = name.casefold()
-        if folded != name and (folded in _READ or folded in _UNPRICED):
-            raise RequestShapeError("invalid_parameter", f"{folded} must be written in lower case.", folded)

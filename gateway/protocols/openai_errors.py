@@ -14,7 +14,7 @@ _TOO_LONG = (
     "exceed context limit",
     "too many tokens",
 )
-KINDS_BY_STATUS = {
+_KINDS = {
     400: FailureKind.CLIENT_CONTENT,
     401: FailureKind.AUTH,
     402: FailureKind.AUTH,
@@ -31,8 +31,7 @@ KINDS_BY_STATUS = {
 
 def failure_from_status(status: int, error: Any, *, retry_after: float | None = None) -> UpstreamFailure:
     """Return the failure for an answer that is not 200; ``error`` is its error object, decoded, or its text."""
-    kind = FailureKind.SERVER_ERROR if status >= 500 else FailureKind.INVALID
-    kind = KINDS_BY_STATUS.get(status, kind)
+    kind = kind_of_status(status)
     detail, code = detail_of(error), ""
     if kind is FailureKind.CLIENT_CONTENT:
         code = code_of(detail)
@@ -56,6 +55,11 @@ def failure_from_error(error: Any, *, produced: bool) -> UpstreamFailure:
 def stream_error(error_body: bytes) -> bytes:
     """Return the event that tells the client, in the stream's own protocol, that the stream has failed."""
     return b"data: " + error_body + b"\n\n"
+
+
+def kind_of_status(status: int) -> FailureKind:
+    """Return the kind of failure that an HTTP status other than 200 is."""
+    return _KINDS.get(status, FailureKind.SERVER_ERROR if status >= 500 else FailureKind.INVALID)
 
 
 def code_of(detail: str) -> str:

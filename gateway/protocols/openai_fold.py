@@ -42,11 +42,11 @@ def whole_to_chunks(answer: dict[str, Any]) -> list[bytes]:
     head = {name: value for name, value in answer.items() if name not in _CHUNK_ONLY}
     head["object"] = "chat.completion.chunk"
     payloads = []
-    for choice in _objects(answer.get("choices")):
+    for choice in objects_in(answer.get("choices")):
         given = choice.get("message")
         message = dict(given) if isinstance(given, dict) else {}
         if message.get("tool_calls"):
-            calls = _objects(message["tool_calls"])
+            calls = objects_in(message["tool_calls"])
             message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
         rest = {name: value for name, value in choice.items() if name not in ("message", "finish_reason")}
         end = {"index": choice.get("index", 0), "delta": {}, "finish_reason": choice.get("finish_reason")}
@@ -57,7 +57,7 @@ def whole_to_chunks(answer: dict[str, Any]) -> list[bytes]:
     return payloads
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
+def objects_in(value: object) -> list[dict[str, Any]]:
     """Return the objects of a list: this comes from upstreams, who may send anything."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.protocols.openai_fold import objects_in
 from gateway.protocols.openai_shapes import Choice, Delta
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -72,8 +73,8 @@ def _mend_content(part: dict[str, Any]) -> None:
     content = part.get("content")
     if not isinstance(content, list):
         return
-    thoughts = "".join(_text_of(item.get("thinking")) for item in _objects(content) if item.get("type") == "thinking")
-    text = "".join(_text_of(item.get("text")) for item in _objects(content) if item.get("type") != "thinking")
+    thoughts = "".join(_text_of(item.get("thinking")) for item in objects_in(content) if item.get("type") == "thinking")
+    text = "".join(_text_of(item.get("text")) for item in objects_in(content) if item.get("type") != "thinking")
     part["content"] = text
     if thoughts and not part.get("reasoning_content"):
         part["reasoning_content"] = thoughts
@@ -88,8 +89,4 @@ def _text_of(value: Any) -> str:
     """Return text, or that of a list of parts."""
     if isinstance(value, str):
         return value
-    return "".join(_text_of(item.get("text")) for item in _objects(value))
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return "".join(_text_of(item.get("text")) for item in objects_in(value))

@@ -5,11 +5,10 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
+from gateway.protocols.body import check_model_name, check_names, read_body
 from gateway.protocols.generation import Image
-from gateway.protocols.jsoncheck import InvalidJsonError, check_json
-from gateway.protocols.wording import RequestShapeError, grammar_error, shape_error
+from gateway.protocols.wording import RequestShapeError
 
-MAX_MODEL_NAME = 256
 MAX_CHOICES = 128
 #: Parts of a message whose tokens we can bound by their size, or by a profile's maximum an image.
 PLAIN_PARTS = frozenset({"text", "refusal", "image_url"})
@@ -103,11 +102,6 @@ class ChatRequest(msgspec.Struct, frozen=True):
         return self.reasoning_effort is not None
 
     @property
-    def has_images(self) -> bool:
-        """Whether any message holds an image."""
-        return bool(self.images)
-
-    @property
     def has_image_urls(self) -> bool:
         """Whether any image is a URL that the upstream would have to fetch."""
         return any(image.kind == "url" for image in self.images)
@@ -119,20 +113,10 @@ _decode_view = msgspec.json.Decoder(_View).decode
 
 def parse_chat_request(body: bytes) -> ChatRequest:
     """Return the request in ``body``. Raises RequestShapeError with a message for the client."""
-    try:
-        check_json(body)
-        view = _decode_view(body)
-        fields = _decode_fields(body)
-    except InvalidJsonError as error:
-        raise RequestShapeError("invalid_json", error.message) from None
-    except msgspec.ValidationError as error:
-        raise shape_error(error) from None
-    except msgspec.DecodeError as error:
-        raise grammar_error(error, body) from None
-    _check_names(fields)
+    view, fields = read_body(body, _decode_view)
+    check_names(fields, read=_READ, unpriced=_UNPRICED)
     limit, limit_field = _explicit_limit(view)
-    if not view.model or len(view.model) > MAX_MODEL_NAME:
-        raise RequestShapeError("invalid_parameter", f"model must be 1 to {MAX_MODEL_NAME} characters long.", "model")
+    check_model_name(view.model)
     if not view.messages:
         raise RequestShapeError("invalid_parameter", "messages must hold at least one message.", "messages")
     if view.n is not None and not 1 <= view.n <= MAX_CHOICES:
@@ -211,17 +195,6 @@ _UNPRICED: dict[str, tuple[bytes, ...]] = {
     "service_tier": (b"null", b'"auto"', b'"default"'),
 }
 _READ = frozenset(_View.__struct_fields__)
-
-
-def _check_names(fields: dict[str, Raw]) -> None:
-    """Refuse what would make the upstream serve another request than the one that is priced. Raises RequestShapeError."""
-    for name in fields.keys() - _READ:
-        if name in _UNPRICED and bytes(fields[name]) not in _UNPRICED[name]:
-            raise RequestShapeError("unsupported_parameter", f"{name} is not supported. Leave it out.", name)
-        # Servers written in Go read a field in any case, Unicode's look-alikes included, and the last one counts.
-        folded = name.casefold()
-        if folded != name and (folded in _READ or folded in _UNPRICED):
-            raise RequestShapeError("invalid_parameter", f"{folded} must be written in lower case.", folded)
 
 
 def _images_of(messages: list[Message]) -> tuple[Image, ...]:

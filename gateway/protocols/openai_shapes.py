@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from gateway.protocols.answers import utf8_size
 from gateway.protocols.openai_usage import ReportedUsage
 
 
@@ -66,20 +67,20 @@ def output_in(choice: Choice) -> int:
     if choice.message is not None:
         size += _output_of(choice.message)
     if choice.text and not size:  # Together says every text twice
-        size += _utf8_size(choice.text)
+        size += utf8_size(choice.text)
     return size
 
 
 def _output_of(delta: Delta) -> int:
     size = 0
     if delta.content:
-        size += _utf8_size(delta.content)
+        size += utf8_size(delta.content)
     if delta.reasoning_content:
-        size += _utf8_size(delta.reasoning_content)
+        size += utf8_size(delta.reasoning_content)
     elif delta.reasoning:
-        size += _utf8_size(delta.reasoning)
+        size += utf8_size(delta.reasoning)
     if delta.refusal:
-        size += _utf8_size(delta.refusal)
+        size += utf8_size(delta.refusal)
     if delta.tool_calls:
         size += sum(len(bytes(call)) for call in delta.tool_calls)
     if delta.function_call is not None:
@@ -89,10 +90,6 @@ def _output_of(delta: Delta) -> int:
     if delta.images is not None:
         size += len(bytes(delta.images))
     return size
-
-
-def _utf8_size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def tightened(loose: LooseChunk) -> Chunk:

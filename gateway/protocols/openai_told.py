@@ -6,7 +6,9 @@ import msgspec
 from msgspec import Raw
 
 from billing.rating import TokenUsage
+from gateway.protocols.answers import Labels
 
+DONE = b"data: [DONE]\n\n"
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -61,3 +63,11 @@ def usage_chunk(usage: TokenUsage, *, response_id: str, model: str, created: int
             "usage": usage_object(usage),
         }
     )
+
+
+def stream_end(usage: TokenUsage | None, labels: Labels) -> bytes:
+    """Return the end of a stream: the usage chunk, where the client is still to be told of it (None: not), and the end mark."""
+    if usage is None:
+        return DONE
+    chunk = usage_chunk(usage, response_id=labels.response_id, model=labels.model, created=labels.created)
+    return b"data: " + chunk + b"\n\n" + DONE

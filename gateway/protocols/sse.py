@@ -9,6 +9,8 @@ from gateway.protocols.failures import FailureKind, UpstreamFailure
 
 #: One image in a data URL may come as one event, so the cap is generous.
 MAX_EVENT = 8 * 1024 * 1024
+#: A comment line: every SSE client skips it, every proxy sees life.
+KEEP_ALIVE = b": keep-alive\n\n"
 _BOM = b"\xef\xbb\xbf"
 
 

@@ -5,12 +5,9 @@ from gateway.protocols.answers import Labels, WholeAnswer
 from gateway.protocols.generation import Target
 from gateway.protocols.openai_answer import ChunkRelay, relay_whole
 from gateway.protocols.openai_request import ChatRequest, upstream_body
-from gateway.protocols.openai_told import tell_usage, usage_chunk
+from gateway.protocols.openai_told import stream_end, tell_usage
+from gateway.protocols.sse import KEEP_ALIVE
 from gateway.translate.pair import Pair
-
-DONE = b"data: [DONE]\n\n"
-#: A comment line: every SSE client skips it, every proxy sees life.
-KEEP_ALIVE = b": keep-alive\n\n"
 
 
 def body_for(request: ChatRequest, target: Target) -> bytes:
@@ -76,11 +73,8 @@ class ChatOverChat:
 
     def end(self, usage: TokenUsage) -> bytes:
         """Return the usage chunk, where the client asked for one and none came, and the end mark."""
-        if not self._include_usage or self._relay.told_usage:
-            return DONE
-        labels = self._labels
-        chunk = usage_chunk(usage, response_id=labels.response_id, model=labels.model, created=labels.created)
-        return b"data: " + chunk + b"\n\n" + DONE
+        is_owed = self._include_usage and not self._relay.told_usage
+        return stream_end(usage if is_owed else None, self._labels)
 
     def life_sign(self) -> bytes:
         """Return a comment."""

@@ -7,8 +7,9 @@ from gateway.protocols.anthropic_errors import failure_from_messages_error
 from gateway.protocols.anthropic_fold import message_to_events
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.types import UpstreamInfo
-from gateway.upstreams.client import Auth, UpstreamClient
+from gateway.upstreams.client import UpstreamClient
 from gateway.upstreams.http_call import HttpCall, decoded_object
+from gateway.upstreams.target import Auth
 
 VERSION_HEADER = "Anthropic-Version: 2023-06-01\r\n"
 #: Beta features that a client may switch on at the upstream, by what their names begin with: they change the form of a request or

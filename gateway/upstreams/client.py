@@ -9,17 +9,15 @@ import asyncio
 import logging
 import socket
 import ssl
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import lru_cache
+from io import BytesIO
 from typing import Self
-from urllib.parse import quote, urlsplit
 
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.types import UpstreamInfo
-from gateway.upstreams.addresses import ForbiddenAddressError, check_base_url, host_is_private
+from gateway.upstreams.addresses import host_is_private
 from gateway.upstreams.answer import Answer
 from gateway.upstreams.http1 import Connection
+from gateway.upstreams.target import Auth, Target, address_and_head
 
 log = logging.getLogger(__name__)
 
@@ -33,24 +31,6 @@ DNS_CACHE = 30.0
 MAX_FREE = 512
 #: An answer that is complete but for the end of its HTTP body gets this long to end, so that its connection can be kept.
 DRAIN_TIMEOUT = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where connections lead. Those that may lead inside our network are kept apart from those that may not."""
-
-    host: str
-    port: int
-    is_tls: bool
-    allow_private: bool
-
-
-class Auth(StrEnum):
-    """How a provider wants its credential: what stands before it in the header's line."""
-
-    BEARER = "Authorization: Bearer "
-    API_KEY = "Api-Key: "
-    X_API_KEY = "X-Api-Key: "
 
 
 class UpstreamClient:
@@ -103,14 +83,14 @@ class UpstreamClient:
 
         ``headers`` are further lines, each with its end, made by us: nothing that a client sent stands in them unchecked.
         """
-        target, head = _address_and_head(
+        target, head = address_and_head(
             "POST", upstream.base_url, path, upstream.credential, accept, upstream.allow_private_network, auth, headers
         )
         return await self._call(upstream, target, head + b"Content-Length: %d\r\n\r\n" % len(body), body)
 
     async def get(self, upstream: UpstreamInfo, path: str, *, auth: Auth = Auth.BEARER, headers: str = "") -> Answer:
         """Ask for ``path`` and return the answer when its status and headers are there. Raises UpstreamFailure."""
-        target, head = _address_and_head(
+        target, head = address_and_head(
             "GET",
             upstream.base_url,
             path,
@@ -124,14 +104,18 @@ class UpstreamClient:
 
     async def read(self, answer: Answer, *, at_most: int = MAX_ANSWER) -> bytes:
         """Return the whole body. Raises UpstreamFailure for a cut, a time-out, or a body above the cap."""
-        chunks, size = [], 0
-        while data := await answer.readany():
-            chunks.append(data)
-            size += len(data)
-            if size > at_most:
+        data = await answer.readany()
+        if answer.complete and len(data) <= at_most:
+            return data
+        # Grows in place and is given out without a copy: to join 60 MB would hold everybody up.
+        body = BytesIO()
+        while data:
+            body.write(data)
+            if body.tell() > at_most:
                 answer.close()
                 raise UpstreamFailure(FailureKind.INVALID, f"its answer is larger than {at_most} bytes")
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            data = await answer.readany()
+        return body.getvalue()
 
     def finish(self, answer: Answer) -> None:
         """Let an answer go whose content is complete: keep its connection if the HTTP body ends in time, else drop it."""
@@ -260,40 +244,3 @@ class UpstreamClient:
         if not target.allow_private and any(host_is_private(address) for address in addresses):
             raise UpstreamFailure(FailureKind.PRIVATE_ADDRESS, "its name leads to a private address")
         return addresses
-
-
-@lru_cache(maxsize=1024)
-def _address_and_head(
-    method: str,
-    base_url: str,
-    path: str,
-    credential: str,
-    accept: str,
-    allow_private: bool,
-    auth: Auth = Auth.BEARER,
-    headers: str = "",
-) -> tuple[Target, bytes]:
-    """Return where a call goes, and its request line and headers but for the length. Raises UpstreamFailure."""
-    try:
-        check_base_url(base_url, allow_private=allow_private)
-    except ForbiddenAddressError as error:
-        raise UpstreamFailure(FailureKind.PRIVATE_ADDRESS, str(error)) from None
-    if credential and not (credential.isascii() and credential.isprintable()):
-        raise UpstreamFailure(FailureKind.AUTH, "its credential holds characters that no header may hold")
-    parts = urlsplit(base_url)
-    is_tls = parts.scheme == "https"
-    host = parts.hostname or ""
-    port = parts.port or (443 if is_tls else 80)
-    shown = f"[{host}]" if ":" in host else host
-    lines = [
-        f"{method} {quote(parts.path.rstrip('/') + path, safe='/%:@!$&()*+,;=~')} HTTP/1.1",
-        f"Host: {shown if port == (443 if is_tls else 80) else f'{shown}:{port}'}",
-        *([f"{auth}{credential}"] if credential else []),
-        f"Accept: {accept}",
-        "Accept-Encoding: identity",
-        "User-Agent: lumyx",
-        *(["Content-Type: application/json"] if method == "POST" else []),
-    ]
-    return Target(host, port, is_tls, allow_private), ("".join(f"{line}\r\n" for line in lines) + headers).encode(
-        "ascii"
-    )

@@ -1,5 +1,6 @@
 """What all calls over HTTP have in common: one request, its refusal or its answer, whole or as the events of a stream."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import msgspec
@@ -8,9 +9,10 @@ from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.sse import SseParser
 from gateway.types import UpstreamInfo
 from gateway.upstreams.answer import Answer
-from gateway.upstreams.client import MAX_ERROR_BODY, Auth, UpstreamClient
+from gateway.upstreams.client import MAX_ERROR_BODY, UpstreamClient
 from gateway.upstreams.profiles import profile_of
 from gateway.upstreams.taker import Taker, hand_over
+from gateway.upstreams.target import Auth
 
 #: A profile's way of sending a credential.
 AUTH = {"bearer": Auth.BEARER, "api-key": Auth.API_KEY, "x-api-key": Auth.X_API_KEY}
@@ -19,7 +21,7 @@ MAX_RETRY_AFTER = 3600.0
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class HttpCall:
+class HttpCall(ABC):
     """One call. ``start``, then ``pour`` for a stream or ``read`` for a whole answer, then ``aclose``."""
 
     path: ClassVar[str]
@@ -106,17 +108,20 @@ class HttpCall:
 
     # --- what differs between protocols -------------------------------------------------------------------------------
 
+    @abstractmethod
     def _up_to_end(self, payloads: list[bytes]) -> bool:
         """Cut ``payloads`` where the stream ends, in place; return whether it does."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _stream_of(self, body: bytes) -> list[bytes]:
         """Return the payloads of the stream that a whole answer amounts to. Raises UpstreamFailure."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _failure(self, status: int, error: Any, *, retry_after: float | None) -> UpstreamFailure:
         """Return the failure for a status that is not 200; ``error`` is the decoded error object, or text."""
-        raise NotImplementedError
+        ...
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

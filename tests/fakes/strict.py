@@ -15,6 +15,7 @@ import hmac
 import json
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -53,6 +54,15 @@ class Memory:
     refusals: list[RefusedError] = field(default_factory=list)
 
 
+class _Server(ThreadingHTTPServer):
+    """The server; a client that leaves in the middle of its answer is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print what went wrong, unless it is the client that has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class StrictUpstream:
     """The server; ``pause`` is what lies between two events of a ``[slow]`` stream, in seconds."""
 
@@ -66,7 +76,7 @@ class StrictUpstream:
             slowness = pause
             over = stopping
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         #: Stands in all that is its own: a client that sees it has seen a leak.
         self.mark = MARK

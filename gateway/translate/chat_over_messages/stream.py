@@ -16,7 +16,8 @@ from gateway.protocols.anthropic_reader import MessagesReader
 from gateway.protocols.anthropic_shapes import AnswerBlock, Event, EventDelta
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.protocols.openai_request import ChatRequest
-from gateway.protocols.openai_told import usage_chunk
+from gateway.protocols.openai_told import stream_end
+from gateway.protocols.sse import KEEP_ALIVE
 from gateway.translate.chat_over_messages.answer import (
     annotations_of,
     arguments_in,
@@ -28,9 +29,6 @@ from gateway.translate.chat_over_messages.reasoning import encrypted_detail, tex
 from gateway.translate.chat_over_messages.tools import is_legacy
 from gateway.translate.tables import finish_reason_of
 
-DONE = b"data: [DONE]\n\n"
-#: A comment line: every SSE client skips it, every proxy sees life.
-KEEP_ALIVE = b": keep-alive\n\n"
 _GOES_ON = b',"finish_reason":null}]}\n\n'
 _NO_BLOCK = AnswerBlock()
 _encode = msgspec.json.encode
@@ -126,11 +124,7 @@ class ChatOverMessages:
 
     def end(self, usage: TokenUsage) -> bytes:
         """Return the usage chunk, where the client asked for one, and the end mark."""
-        if not self._include_usage:
-            return DONE
-        labels = self._labels
-        chunk = usage_chunk(usage, response_id=labels.response_id, model=labels.model, created=labels.created)
-        return b"data: " + chunk + b"\n\n" + DONE
+        return stream_end(usage if self._include_usage else None, self._labels)
 
     def life_sign(self) -> bytes:
         """Return a comment."""

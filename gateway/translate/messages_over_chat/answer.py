@@ -3,7 +3,7 @@
 from copy import replace
 
 from billing.rating import TokenUsage
-from gateway.protocols.answers import NO_FLAGS, Labels, estimated_output
+from gateway.protocols.answers import NO_FLAGS, Labels, estimated_output, utf8_size
 from gateway.protocols.openai_errors import failure_from_error
 from gateway.protocols.openai_usage import usage_from
 from gateway.translate.messages_over_chat.blocks import Blocks, Writer
@@ -51,7 +51,7 @@ class Answer:
 
     def count(self, text: str) -> None:
         """Count text that came out beside the road."""
-        self._text_bytes += len(text) if text.isascii() else len(text.encode())
+        self._text_bytes += utf8_size(text)
 
     def estimated_usage(self) -> TokenUsage:
         """Return our own count so far, for an upstream that reports none."""

@@ -4,10 +4,11 @@ import msgspec
 
 from billing.rating import TokenUsage
 from gateway.protocols.answers import Labels
-from gateway.protocols.anthropic_answer import COMMENT, PING
+from gateway.protocols.anthropic_answer import PING
 from gateway.protocols.anthropic_request import MessagesRequest
 from gateway.protocols.failures import UpstreamFailure
 from gateway.protocols.openai_usage import usage_from
+from gateway.protocols.sse import KEEP_ALIVE
 from gateway.translate.messages_over_chat.answer import Answer
 from gateway.translate.messages_over_chat.chunks import Chunk, read_chunk
 from gateway.translate.messages_over_chat.events import TAIL, EventWriter
@@ -74,7 +75,7 @@ class MessagesOverChat:
 
     def life_sign(self) -> bytes:
         """Return what shows a waiting client that the line is alive; before content it has not seen the message's start."""
-        return PING if self.started else COMMENT
+        return PING if self.started else KEEP_ALIVE
 
     def _add(self, chunk: Chunk) -> bytes:
         if chunk.choices and not self._has_begun:

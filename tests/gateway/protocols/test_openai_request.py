@@ -48,7 +48,7 @@ def test_the_owners_sample_is_read() -> None:
     assert (request.model, request.stream, request.max_tokens, request.n) == ("lumyx-plus_v1", False, 1024, 1)
     assert [message.role for message in request.messages] == ["system", "user"]
     assert not request.has_tools
-    assert not request.has_images
+    assert not request.images
 
 
 def test_null_is_the_same_as_absent() -> None:
@@ -98,7 +98,7 @@ def test_images_are_found_whatever_the_spelling() -> None:
     ).replace("image_url", "im\\u0061ge_url")
     request = parse_chat_request(body.encode())
     assert [(image.kind, image.size) for image in request.images] == [("url", 0), ("data", len(PIXEL))]
-    assert request.has_images
+    assert request.images
     assert request.has_image_urls
 
 

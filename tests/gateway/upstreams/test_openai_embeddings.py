@@ -41,7 +41,7 @@ async def test_a_large_answer_comes_in_whole_and_its_connection_is_kept() -> Non
 
 
 async def test_an_answer_above_the_cap_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.upstreams.openai_embeddings.MAX_ANSWER", 1_000_000)
+    monkeypatch.setattr(UpstreamClient.read, "__kwdefaults__", {"at_most": 1_000_000})
     async with FakeUpstream() as fake, UpstreamClient() as client:
         fake.script(huge(8_000_000), garbage(b"{}"))
         with pytest.raises(UpstreamFailure) as caught:
