@@ -35,8 +35,8 @@ class MessagesRelay(MessagesReader):
         super().__init__(labels)
         self._id = Raw(_encode(labels.response_id))
         self._model = Raw(_encode(labels.model))
-        #: The last report of usage in which the upstream's own details may be.
-        self._usage_given: Raw | None = None
+        #: Reports of usage in which the parts of cache writes may be: the last and the first that name them.
+        self._usage_given: tuple[Raw, ...] = ()
         #: Fields of ``message_delta``, and of the object ``delta`` in it.
         self._last: dict[str, Raw] = {}
         self._delta: dict[str, Raw] = {}
@@ -65,7 +65,7 @@ class MessagesRelay(MessagesReader):
         """Return ``message_delta`` with the usage that was billed, and ``message_stop``."""
         delta = self._delta or {"stop_reason": Raw(b"null"), "stop_sequence": Raw(b"null")}
         fields = self._last | {"type": Raw(b'"message_delta"'), "delta": Raw(_encode(delta))}
-        fields["usage"] = told_usage(self._usage_given, usage)
+        fields["usage"] = told_usage(usage, self._usage_given)
         return framed("message_delta", _encode(fields)) + STOP
 
     def life_sign(self) -> bytes:
@@ -76,8 +76,8 @@ class MessagesRelay(MessagesReader):
         fields = _decode_fields(payload)
         message = told_message(_decode_fields(fields["message"]), response_id=self._id, model=self._model)
         message["content"] = Raw(b"[]")
-        self._usage_given = message.get("usage")
-        message["usage"] = told_usage(self._usage_given, self._usage or TokenUsage())
+        self._usage_given = _given(message)
+        message["usage"] = told_usage(self._usage or TokenUsage(), self._usage_given)
         return framed("message_start", _encode({"type": "message_start", "message": message}))
 
     def _keep(self, event: Event, payload: bytes) -> None:
@@ -87,8 +87,8 @@ class MessagesRelay(MessagesReader):
         delta, usage = fields.pop("delta", None), fields.pop("usage", None)
         if event.delta is not None and delta is not None:
             self._delta |= _decode_fields(delta)
-        if usage is not None and b'"cache_creation"' in bytes(usage):
-            self._usage_given = usage
+        if usage is not None and _names_cache_parts(usage):
+            self._usage_given = (usage, *self._usage_given[-1:])
         self._last |= fields
 
 
@@ -108,7 +108,7 @@ def relay_whole_message(body: bytes, request: Generation, labels: Labels) -> Who
         usage, flags = messages_usage_from(message.usage, output_bytes=size)
     response_id, model = Raw(_encode(labels.response_id)), Raw(_encode(labels.model))
     fields = told_message(_decode_fields(body), response_id=response_id, model=model)
-    fields["usage"] = told_usage(fields.get("usage"), usage or TokenUsage())
+    fields["usage"] = told_usage(usage or TokenUsage(), _given(fields))
     return WholeAnswer(
         body=_encode(fields),
         usage=usage,
@@ -117,6 +117,15 @@ def relay_whole_message(body: bytes, request: Generation, labels: Labels) -> Who
         output_bytes=size,
         estimated_input=labels.estimated_input,
     )
+
+
+def _given(message: dict[str, Raw]) -> tuple[Raw, ...]:
+    usage = message.get("usage")
+    return (usage,) if usage is not None and _names_cache_parts(usage) else ()
+
+
+def _names_cache_parts(usage: Raw) -> bool:
+    return b'"cache_creation"' in bytes(usage)
 
 
 def framed(name: str, payload: bytes) -> bytes:

@@ -11,9 +11,12 @@ import msgspec
 from gateway.protocols.answers import Labels
 from gateway.protocols.anthropic_errors import failure_from_messages_error
 from gateway.protocols.anthropic_reader import MessagesReader
+from gateway.protocols.anthropic_told import known_cache_parts
+from gateway.protocols.counts import MAX_TOKENS, clamped
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 
 _INPUT_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_CACHE_PARTS = "cache_creation"
 #: What ``message_start`` says of the end, and ``message_delta`` then says for good.
 _STOP_FIELDS = ("stop_reason", "stop_sequence", "stop_details")
 _TOOL_USES = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
@@ -26,6 +29,7 @@ def fold_events(payloads: Iterable[bytes]) -> dict[str, Any]:
     reader = MessagesReader(_NOBODY)
     message: dict[str, Any] = {}
     blocks: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
     json_input = ""
     for payload in payloads:
         if reader.read(payload) is None:
@@ -34,6 +38,7 @@ def fold_events(payloads: Iterable[bytes]) -> dict[str, Any]:
         match event["type"]:
             case "message_start":
                 message = {**event["message"], "content": blocks}
+                reports = _reports_in(message)
             case "content_block_start":
                 blocks.append(event["content_block"])
                 json_input = ""
@@ -45,6 +50,9 @@ def fold_events(payloads: Iterable[bytes]) -> dict[str, Any]:
                 blocks[-1]["input"] = _input_of(json_input)
             case "message_delta":
                 _add_end(message, event)
+                reports += _reports_in(event)
+    if reports:
+        message["usage"] = _merged_usage(reports)
     return message
 
 
@@ -93,27 +101,43 @@ def _add_end(message: dict[str, Any], event: dict[str, Any]) -> None:
     for name, value in event.items():
         if name == "delta" and isinstance(value, dict):
             message.update(value)
-        elif name == "usage" and isinstance(value, dict):
-            known = message.get("usage")
-            message["usage"] = _merged_usage(known if isinstance(known, dict) else {}, value)
         elif name not in ("type", "delta", "usage"):
             message[name] = value
 
 
-def _merged_usage(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Return two reports as one, by the rules of ``merged_reports``; parts of an older total go with it."""
-    merged = dict(earlier)
-    keeps_input = any(earlier.get(name) for name in _INPUT_COUNTS) and not any(
-        later.get(name) for name in _INPUT_COUNTS
-    )
-    for name, value in later.items():
-        if value is None:
-            merged.setdefault(name, None)
-        elif not (keeps_input and name in _INPUT_COUNTS):
-            merged[name] = value
-    if "cache_creation" not in later and merged.get(_INPUT_COUNTS[2]) != earlier.get(_INPUT_COUNTS[2]):
-        merged.pop("cache_creation", None)
+def _reports_in(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    usage = fields.get("usage")
+    return [usage] if isinstance(usage, dict) else []
+
+
+def _merged_usage(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return reports as one, by the rules of ``merged_reports``; of the parts of cache writes, those that add up stand."""
+    merged = dict(reports[0])
+    for later in reports[1:]:
+        keeps_input = any(merged.get(name) for name in _INPUT_COUNTS) and not any(
+            later.get(name) for name in _INPUT_COUNTS
+        )
+        for name, value in later.items():
+            if value is None:
+                merged.setdefault(name, None)
+            elif not (keeps_input and name in _INPUT_COUNTS):
+                merged[name] = value
+    given = [report[_CACHE_PARTS] for report in reports if _CACHE_PARTS in report]
+    total = clamped(merged.get(_INPUT_COUNTS[2]), MAX_TOKENS, set())
+    for parts in (given[-1], given[0]) if given else ():
+        if _adds_up(parts, total):
+            return merged | {_CACHE_PARTS: parts}
+    if given and _CACHE_PARTS not in reports[-1]:
+        # The parts of an older total go with it.
+        del merged[_CACHE_PARTS]
     return merged
+
+
+def _adds_up(parts: object, total: int) -> bool:
+    try:
+        return known_cache_parts(msgspec.convert(parts, dict[str, int]), total) is not None
+    except msgspec.ValidationError:
+        return False
 
 
 def _taken_apart(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -1,5 +1,7 @@
 """What a Messages client is told beside the answer itself: usage as it is billed, and nothing of who answered."""
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Raw
 
@@ -26,13 +28,18 @@ def messages_usage_object(usage: TokenUsage) -> dict[str, int | dict[str, int]]:
     return told
 
 
-def told_usage(given: Raw | None, usage: TokenUsage) -> Raw:
-    """Return the ``usage`` object for a client; of the upstream's own only the parts of cache writes stay, if they add up."""
+def told_usage(usage: TokenUsage, given: Iterable[Raw]) -> Raw:
+    """Return the ``usage`` object for a client; of the upstream's own only the parts of cache writes stay, if they add up.
+
+    Of several reports given, the first whose parts add up has the word.
+    """
     told = _USAGE % (usage.input, usage.cache_write, usage.cache_read, usage.output)
     if usage.reasoning:
         told += b',"output_tokens_details":{"thinking_tokens":%d}' % usage.reasoning
-    if given is not None and (parts := _cache_parts(given, usage.cache_write)) is not None:
-        told += b',"cache_creation":' + _encode(parts)
+    for report in given:
+        if (parts := _cache_parts(report, usage.cache_write)) is not None:
+            told += b',"cache_creation":' + _encode(parts)
+            break
     return Raw(told + b"}")
 
 
@@ -49,8 +56,14 @@ def told_message(fields: dict[str, Raw], *, response_id: Raw, model: Raw) -> dic
 def tell_messages_usage(body: bytes, usage: TokenUsage) -> bytes:
     """Return a whole message, or a ``message_delta``, with its ``usage`` replaced by ours; all else stays byte for byte."""
     fields = _decode_fields(body)
-    fields["usage"] = told_usage(fields.get("usage"), usage)
+    fields["usage"] = told_usage(usage, (fields["usage"],) if "usage" in fields else ())
     return _encode(fields)
+
+
+def known_cache_parts(parts: dict[str, int], total: int) -> dict[str, int] | None:
+    """Return those of the parts of cache writes that the protocol has; None if they do not add up to ``total`` tokens."""
+    known = {name: count for name, count in parts.items() if name.endswith("_input_tokens") and count >= 0}
+    return known if sum(known.values()) == total else None
 
 
 def _cache_parts(given: Raw, total: int) -> dict[str, int] | None:
@@ -60,5 +73,4 @@ def _cache_parts(given: Raw, total: int) -> dict[str, int] | None:
         parts = _decode_counts(_decode_fields(given)["cache_creation"])
     except (msgspec.DecodeError, RecursionError, KeyError):
         return None
-    known = {name: count for name, count in parts.items() if name.endswith("_input_tokens") and count >= 0}
-    return known if sum(known.values()) == total else None
+    return known_cache_parts(parts, total)

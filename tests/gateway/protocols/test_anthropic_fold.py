@@ -123,6 +123,26 @@ def test_the_parts_of_an_older_total_go_with_it() -> None:
     }
 
 
+def test_parts_that_add_up_stand_against_later_ones_that_do_not() -> None:
+    parts = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 1}
+    first = {"input_tokens": 2, "cache_creation_input_tokens": 1, "cache_creation": parts, "output_tokens": 0}
+    payloads = payloads_of(
+        {"type": "message_start", "message": {**HEAD, "content": [], "usage": first}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "end_turn"},
+            "usage": {"output_tokens": 3, "cache_creation": dict.fromkeys(parts, 0)},
+        },
+        {"type": "message_stop"},
+    )
+    assert fold_events(payloads)["usage"] == {**first, "output_tokens": 3}
+    relay = MessagesRelay(LABELS)
+    raw = b"".join(relay.feed(payload) for payload in payloads)
+    usage = relay.final_usage()
+    assert usage is not None
+    assert fold_events(SseParser().feed(raw + relay.end(usage)))["usage"]["cache_creation"] == parts
+
+
 def test_a_stream_against_the_grammar_cannot_be_folded() -> None:
     start = {"type": "message_start", "message": {**HEAD, "content": []}}
     with pytest.raises(UpstreamFailure):
