@@ -99,6 +99,36 @@ def test_the_tools_sample_calls_the_tool(run: Runner, gateway: Gateway, tenant: 
     assert isinstance(json.loads(call["function"]["arguments"])["location"], str)
 
 
+def test_the_chat_sample_as_a_stream_ends_with_done(
+    gateway: Gateway, tenant: Tenant, books: Books, tmp_path: Path
+) -> None:
+    body = tmp_path / "stream.json"
+    body.write_text(json.dumps({**_sample("chat"), "stream": True}))
+    *events, last, rest = _run_curl("stream", gateway, tenant.key, tmp_path, str(body)).split("\n\n")
+    assert (last, rest) == ("data: [DONE]", "")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert {chunk["model"] for chunk in chunks} == {"lumyx-plus_v1"}
+    text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+    assert "Hello" in text
+    assert books.counted(tenant)[0] == 1
+
+
+@pytest.mark.parametrize("run", CLIENTS)
+def test_the_messages_sample_answers_and_is_charged_by_the_usage_it_returns(
+    run: Runner, gateway: Gateway, tenant: Tenant, books: Books, tmp_path: Path
+) -> None:
+    answer = json.loads(run("messages", gateway, tenant.key, tmp_path, str(SAMPLES / "messages.json")))
+    assert (answer["type"], answer["role"], answer["model"]) == ("message", "assistant", "lumyx-plus_v1")
+    assert answer["id"].startswith("msg_")
+    (block,) = answer["content"]
+    assert block["type"] == "text"
+    assert "Hello" in block["text"]
+    assert (answer["stop_reason"], answer["stop_sequence"]) == ("end_turn", None)
+    charge = answer["usage"]["input_tokens"] * 500 + answer["usage"]["output_tokens"] * 1500
+    assert charge > 0
+    assert books.counted(tenant) == (1, charge)
+
+
 @pytest.mark.parametrize("run", CLIENTS)
 def test_the_embeddings_sample_is_answered_and_charged_by_the_usage_it_returns(
     run: Runner, gateway: Gateway, tenant: Tenant, books: Books, tmp_path: Path
