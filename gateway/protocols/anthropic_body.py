@@ -1,18 +1,22 @@
 """Bodies for Messages upstreams, from Messages requests: model and ceiling are ours, all else passes byte for byte.
 
-``reasoning_effort``, our extension of this protocol, becomes ``thinking``. What upstreams refuse beside thinking then gives way:
+``reasoning_effort``, our extension of this protocol, becomes ``thinking``: a budget, or for models that are asked by an effort
+that effort, unless ``output_config`` names one. What upstreams refuse beside thinking then gives way:
 ``temperature`` other than 1, ``top_k``, ``top_p`` below 0.95 are left out; where a tool is forced, there is no thinking.
 Thinking blocks that another family of models wrote are left out: their signatures are ours, and no upstream takes them. An
 upstream that is to think wants the thinking before a tool's use back with its result; where it was another family's, it is not
 asked to think in this turn. Where thinking is switched off, edits of the context that need it are left out too.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Raw
 
 from gateway.protocols.anthropic_content import Block, Message
+from gateway.protocols.anthropic_models import Ways, ways_of
 from gateway.protocols.anthropic_request import MessagesRequest
-from gateway.protocols.anthropic_thinking import OUR_SIGNATURE, capped_budget, thinking_for
+from gateway.protocols.anthropic_thinking import ADAPTIVE, MODEL_EFFORTS, OUR_SIGNATURE, capped_budget, thinking_for
 from gateway.protocols.generation import Target
 from gateway.protocols.wording import RequestShapeError
 
@@ -71,7 +75,7 @@ def _set_thinking(
     """Say how the model is to think; False where we had to switch it off."""
     given = request.thinking
     if given is None:
-        return _set_effort(fields, request, ceiling)
+        return _set_effort(fields, request, ways_of(target.model), ceiling)
     if given.is_left_to_the_model and not target.can_reason:
         del fields["thinking"]
         return False
@@ -88,20 +92,35 @@ def _set_thinking(
     return True
 
 
-def _set_effort(fields: dict[str, Raw], request: MessagesRequest, ceiling: int) -> bool:
+def _set_effort(fields: dict[str, Raw], request: MessagesRequest, ways: Ways, ceiling: int) -> bool:
+    asked = request.reasoning_effort or "none"
     is_forced = request.tool_choice is not None and request.tool_choice.is_forced
-    thinking = thinking_for(request.reasoning_effort or "none", ceiling)
-    if is_forced or _lacks_thinking(request.messages):
-        thinking = _OFF
-    fields["thinking"] = Raw(_encode(thinking))
-    if thinking["type"] == "disabled":
+    if ways.thinking == "adaptive":
+        thinking: Mapping[str, str | int] = _OFF if is_forced or asked == "none" else ADAPTIVE
+    else:
+        is_ruled_out = is_forced or _lacks_thinking(request.messages)
+        thinking = _OFF if is_ruled_out else thinking_for(asked, ceiling)
+    is_off = thinking["type"] == "disabled"
+    if not is_off or ways.can_rest:
+        fields["thinking"] = Raw(_encode(thinking))
+    if is_off and ways.can_rest:
         return False
+    if ways.thinking == "adaptive":
+        _set_model_effort(fields, "low" if is_off else MODEL_EFFORTS[asked])
     fields.pop("top_k", None)
     if request.temperature != 1:
         fields.pop("temperature", None)
     if request.top_p is None or request.top_p < MIN_TOP_P:
         fields.pop("top_p", None)
     return True
+
+
+def _set_model_effort(fields: dict[str, Raw], effort: str) -> None:
+    """Say in ``output_config`` how hard to think, unless the client said it there itself."""
+    given = fields.get("output_config", Raw(b"null"))
+    config = {} if bytes(given) == b"null" else _decode_fields(given)
+    config.setdefault("effort", Raw(_encode(effort)))
+    fields["output_config"] = Raw(_encode(config))
 
 
 def _lacks_thinking(messages: list[Message]) -> bool:

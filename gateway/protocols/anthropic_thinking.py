@@ -3,6 +3,10 @@
 #: Budgets in tokens by effort. "none" is no thinking; what asks for more than "high" gets as much as that, within the cap.
 BUDGETS = {"none": 0, "minimal": 1_024, "low": 4_096, "medium": 16_384, "high": 32_768, "xhigh": 32_768, "max": 32_768}
 EFFORTS = tuple(BUDGETS)
+#: Efforts as models know them that are asked by effort. "none" turns thinking off.
+MODEL_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+#: Asks a model to think as much as it sees fit. Without the second word the newer ones keep their thinking to themselves.
+ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 #: No Messages upstream takes a smaller budget.
 MIN_BUDGET = 1_024
 #: Signatures of thinking blocks that we wrote for upstreams of another family; no upstream of this one takes them back.

@@ -98,8 +98,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     @property
     def wants_reasoning(self) -> bool:
-        """Whether an effort was asked for."""
-        return self.reasoning_effort is not None
+        """Whether thinking was asked for, by an effort or by ``thinking`` as Messages has it."""
+        if self.reasoning_effort is not None and self.reasoning_effort != "none":
+            return True
+        return "thinking" in self.fields and _is_enabled(self.fields["thinking"])
 
     @property
     def has_image_urls(self) -> bool:
@@ -152,6 +154,7 @@ def upstream_body(
     max_tokens: int | None = None,
     force_usage: bool = True,
     max_tokens_field: str = "max_tokens",
+    can_reason: bool = True,
 ) -> bytes:
     """Return the body for an upstream: its own model name, a ceiling where one was set, usage asked for in streams.
 
@@ -160,6 +163,9 @@ def upstream_body(
     """
     fields = request.fields.copy()
     fields["model"] = Raw(msgspec.json.encode(model))
+    if not can_reason and request.reasoning_effort == "none":
+        # There is nothing to turn off, and those upstreams refuse the field whatever it says.
+        del fields["reasoning_effort"]
     if max_tokens is not None:
         fields.pop("max_tokens", None)
         fields.pop("max_completion_tokens", None)
@@ -171,6 +177,13 @@ def upstream_body(
         options["include_usage"] = Raw(b"true")
         fields["stream_options"] = Raw(msgspec.json.encode(options))
     return msgspec.json.encode(fields)
+
+
+def _is_enabled(thinking: Raw) -> bool:
+    try:
+        return bytes(_decode_fields(thinking).get("type", b"")) == b'"enabled"'
+    except msgspec.DecodeError:
+        return False  # null, or for the upstream to judge
 
 
 def _explicit_limit(view: _View) -> tuple[int | None, Literal["max_tokens", "max_completion_tokens"] | None]:

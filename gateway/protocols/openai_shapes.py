@@ -8,6 +8,9 @@ from msgspec import UNSET, Raw, UnsetType
 from gateway.protocols.answers import utf8_size
 from gateway.protocols.openai_usage import ReportedUsage
 
+_ABSENT = Raw()
+_NOTHING = frozenset({b"null", b"[]", b"{}", b'""'})
+
 
 class Delta(msgspec.Struct, gc=False):
     """What a delta or a message holds, as far as we read it."""
@@ -17,9 +20,10 @@ class Delta(msgspec.Struct, gc=False):
     reasoning: str | None = None
     refusal: str | None = None
     tool_calls: list[Raw] | None = None
-    function_call: Raw | None = None
-    audio: Raw | None = None
-    images: Raw | None = None
+    #: Empty where they are absent. ``null`` passes for a value: a union with None takes nothing but null.
+    function_call: Raw = _ABSENT
+    audio: Raw = _ABSENT
+    images: Raw = _ABSENT
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -83,12 +87,9 @@ def _output_of(delta: Delta) -> int:
         size += utf8_size(delta.refusal)
     if delta.tool_calls:
         size += sum(len(bytes(call)) for call in delta.tool_calls)
-    if delta.function_call is not None:
-        size += len(bytes(delta.function_call))
-    if delta.audio is not None:
-        size += len(bytes(delta.audio))
-    if delta.images is not None:
-        size += len(bytes(delta.images))
+    for other in (delta.function_call, delta.audio, delta.images):
+        if other is not _ABSENT and (given := bytes(other)) not in _NOTHING:
+            size += len(given)
     return size
 
 

@@ -22,6 +22,7 @@ def body_for(request: ChatRequest, target: Target) -> bytes:
         max_tokens=max_tokens,
         force_usage=profile.accepts_stream_options,
         max_tokens_field=profile.max_tokens_field,
+        can_reason=target.can_reason,
     )
 
 

@@ -112,8 +112,10 @@ def _whole(value: object, default: int) -> int:
     return value if isinstance(value, int) and value >= 0 else default
 
 
-def _resolved(reference: str, root: Any) -> Any:
+def _resolved(reference: object, root: Any) -> Any:
     """Return what a reference inside the same document points at, None if it points nowhere."""
+    if not isinstance(reference, str):
+        return None
     node = root
     for step in reference.removeprefix("#").strip("/").split("/"):
         if step:

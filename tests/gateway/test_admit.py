@@ -237,6 +237,7 @@ async def test_what_the_transaction_refuses_is_told_with_its_code(refusal: Refus
             "model_lacks_vision",
         ),
         ({"tags": ()}, {"reasoning_effort": "low"}, 400, "model_lacks_reasoning"),
+        ({"tags": ()}, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, 400, "model_lacks_reasoning"),
         ({"tags": ("uncensored",)}, {}, 403, "policy_not_accepted"),
     ],
 )

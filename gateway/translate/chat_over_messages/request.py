@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from gateway.protocols.anthropic_models import Ways, ways_of
 from gateway.protocols.generation import Target
 from gateway.protocols.openai_request import ChatRequest
 from gateway.translate.chat_over_messages import shapes
 from gateway.translate.chat_over_messages.conversation import Conversation, conversation_of
 from gateway.translate.chat_over_messages.knobs import check_knobs
-from gateway.translate.chat_over_messages.models import Ways, ways_of
 from gateway.translate.chat_over_messages.shapes import ResponseFormat, invalid, missing
 from gateway.translate.chat_over_messages.thinking import NOTHING_ASKED, Asked, Setting, asked_thinking
 from gateway.translate.chat_over_messages.tools import offer_of

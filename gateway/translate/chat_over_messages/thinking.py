@@ -8,14 +8,12 @@ told to stop; it is told to think little.
 
 from typing import Any, NamedTuple
 
-from gateway.protocols.anthropic_thinking import BUDGETS, capped_budget
-from gateway.translate.chat_over_messages.models import Ways
+from gateway.protocols.anthropic_models import Ways
+from gateway.protocols.anthropic_thinking import ADAPTIVE, BUDGETS, MODEL_EFFORTS, capped_budget
 from gateway.translate.chat_over_messages.shapes import Thinking, invalid, missing
 
 _KINDS = ("enabled", "adaptive", "between_tools", "disabled")
 _DISPLAYS = (None, "summarized", "omitted")
-#: Efforts as models know them that are asked by effort. "none" turns thinking off.
-_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 
 
 class Asked(NamedTuple):
@@ -59,8 +57,7 @@ def asked_thinking(given: Thinking | None, effort: str | None, ways: Ways, setti
     if setting.is_ruled_out:
         return NOTHING_ASKED
     if ways.thinking == "adaptive":
-        # Without this word the newer models keep their thinking to themselves.
-        return Asked({"type": "adaptive", "display": "summarized"}, _EFFORTS[effort])
+        return Asked(dict(ADAPTIVE), MODEL_EFFORTS[effort])
     return _with_budget({"type": "enabled"}, BUDGETS[effort], setting)
 
 

@@ -19,10 +19,10 @@ REAL = {"type": "thinking", "thinking": "Hm.", "signature": "EqoBCkgIARABGAIi"}
 ANSWER = {"type": "text", "text": "Hi"}
 
 
-def sent(*, ceiling: int | None = None, **fields: Any) -> Any:
+def sent(*, ceiling: int | None = None, upstream_model: str = "secret", **fields: Any) -> Any:
     """Return the body for an upstream, decoded, of a small request with these fields."""
     body = json.dumps({"model": "public", "max_tokens": 40_000, "messages": [USER], **fields}).encode()
-    return json.loads(messages_body(parse_messages_request(body), Target("secret", PROFILE, max_tokens=ceiling)))
+    return json.loads(messages_body(parse_messages_request(body), Target(upstream_model, PROFILE, max_tokens=ceiling)))
 
 
 def messages_sent(*contents: Any) -> Any:
@@ -112,6 +112,39 @@ def test_what_upstreams_refuse_beside_thinking_gives_way_to_an_effort() -> None:
 def test_where_a_tool_is_forced_an_effort_gives_way(choice: Any) -> None:
     tools = [{"name": "f", "input_schema": {"type": "object"}}]
     assert sent(reasoning_effort="low", tools=tools, tool_choice=choice)["thinking"] == {"type": "disabled"}
+
+
+ADAPTIVE = {"type": "adaptive", "display": "summarized"}
+TOOLS = [{"name": "f", "input_schema": {"type": "object"}}]
+FORCED = {"tools": TOOLS, "tool_choice": {"type": "any"}}
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "thinking", "config"),
+    [
+        ("claude-opus-4-7", {"reasoning_effort": "high"}, ADAPTIVE, {"effort": "high"}),
+        ("claude-opus-5", {"reasoning_effort": "minimal", "max_tokens": 500}, ADAPTIVE, {"effort": "low"}),
+        ("claude-opus-5", {"reasoning_effort": "max"}, ADAPTIVE, {"effort": "high"}),
+        ("claude-opus-5", {"reasoning_effort": "none"}, {"type": "disabled"}, None),
+        ("claude-opus-5", {"reasoning_effort": "low", **FORCED}, {"type": "disabled"}, None),
+        ("claude-fable-1", {"reasoning_effort": "none"}, None, {"effort": "low"}),
+        ("claude-fable-1", {"reasoning_effort": "high", **FORCED}, None, {"effort": "low"}),
+        ("claude-fable-1", {"reasoning_effort": "medium"}, ADAPTIVE, {"effort": "medium"}),
+        ("claude-opus-5", {"reasoning_effort": "low", "output_config": {"effort": "max"}}, ADAPTIVE, {"effort": "max"}),
+        ("claude-opus-5", {"reasoning_effort": "low", "output_config": None}, ADAPTIVE, {"effort": "low"}),
+        ("claude-opus-4-6", {"reasoning_effort": "low"}, {"type": "enabled", "budget_tokens": 4096}, None),
+    ],
+)
+def test_a_model_that_is_asked_by_an_effort_gets_no_budget(model: str, fields: Any, thinking: Any, config: Any) -> None:
+    body = sent(upstream_model=model, **fields)
+    assert (body.get("thinking"), body.get("output_config")) == (thinking, config)
+    assert "reasoning_effort" not in body
+
+
+def test_an_effort_stands_beside_the_format_of_the_answer() -> None:
+    shape = {"type": "json_schema", "schema": {"type": "object"}}
+    body = sent(upstream_model="claude-opus-5", reasoning_effort="low", output_config={"format": shape})
+    assert body["output_config"] == {"format": shape, "effort": "low"}
 
 
 USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}

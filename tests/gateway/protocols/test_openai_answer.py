@@ -136,6 +136,14 @@ def test_any_kind_of_content_is_the_start(delta: Any) -> None:
     assert stream.estimated_usage().output > 0
 
 
+@pytest.mark.parametrize("name", ["function_call", "audio", "images", "tool_calls", "refusal", "reasoning_content"])
+@pytest.mark.parametrize("nothing", [None, [], {}, ""])
+def test_an_empty_field_is_no_content(name: str, nothing: Any) -> None:
+    stream = relay()
+    stream.feed(chunk({"role": "assistant", "content": "", name: nothing}))
+    assert not stream.started
+
+
 def test_a_stream_is_finished_when_every_choice_is() -> None:
     stream = relay()
     assert not stream.finished

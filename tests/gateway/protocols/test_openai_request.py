@@ -346,3 +346,28 @@ def test_a_stream_asks_for_usage_once_whatever_the_client_wrote() -> None:
     request = parse_chat_request(body)
     assert request.include_usage
     assert b'"stream_options":{"more":1,"include_usage":true}' in upstream_body(request, model="up")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, False),
+        ({"reasoning_effort": "low"}, True),
+        ({"reasoning_effort": "none"}, False),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, True),
+        ({"thinking": {"type": "enabled"}, "reasoning_effort": "none"}, True),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"thinking": {"type": "adaptive"}}, False),
+        ({"thinking": None}, False),
+        ({"thinking": "enabled"}, False),
+    ],
+)
+def test_thinking_is_wanted_where_it_was_asked_for(fields: Any, wanted: bool) -> None:
+    assert parse(**fields).wants_reasoning is wanted
+
+
+def test_what_turns_thinking_off_is_kept_from_models_that_have_none() -> None:
+    request = parse(reasoning_effort="none")
+    assert b'"reasoning_effort":"none"' in upstream_body(request, model="up")
+    assert b"reasoning_effort" not in upstream_body(request, model="up", can_reason=False)
+    assert b'"reasoning_effort":"low"' in upstream_body(parse(reasoning_effort="low"), model="up", can_reason=False)

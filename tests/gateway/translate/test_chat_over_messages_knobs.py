@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.protocols.anthropic_models import ways_of
 from gateway.translate.chat_over_messages.knobs import DROPPED, TRANSLATED
-from gateway.translate.chat_over_messages.models import ways_of
 from tests.gateway.translate.chat_calls import HELLO, WEATHER, asks, body_of, call, refusal_of, result, text
 
 PLAIN = {"model": "upstream-model", "max_tokens": 4096, "messages": [{"role": "user", "content": [text("Hello")]}]}

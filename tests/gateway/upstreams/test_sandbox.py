@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.protocols.openai_chat import ChatRequest, ChunkRelay, fold_chunks, input_upper_bound, relay_whole
@@ -366,5 +366,6 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 @settings(max_examples=100, deadline=None)
 @given(json_values)
+@example({"allOf": [{"$ref": None}]})
 def test_any_schema_has_an_instance(schema: Any) -> None:
     json.dumps(instance_of(schema))
