@@ -39,6 +39,8 @@ class ModelGrant:
     remaining: int
     rank: tuple[int, int, int]
     expired: bool = False
+    #: What was written off of it.
+    lost: int = 0
 
 
 @dataclass
@@ -96,6 +98,7 @@ class ModelWallet:
         for grant in gone:
             part = min(going, grant.remaining)
             grant.remaining -= part
+            grant.lost += part
             going -= part
 
     def grant(self, grant: ModelGrant) -> int:
@@ -107,11 +110,13 @@ class ModelWallet:
         return repaid
 
     def claw_back(self, grant: ModelGrant, amount: int) -> tuple[int, int]:
-        """Take a part of a grant back; return what it still had, and what became debt."""
+        """Take a part of a grant back; return what it still had, and what became debt. What was written off makes none."""
         taken = min(grant.remaining, amount)
         grant.remaining -= taken
-        self.debt += amount - taken
-        return taken, amount - taken
+        gone = min(grant.lost, amount - taken)
+        grant.lost -= gone
+        self.debt += amount - taken - gone
+        return taken, amount - taken - gone
 
     def admit(self, request: Admission) -> ModelAnswer:
         """Let a request in, or say why not."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from billing.models import CreditGrant
+
 
 @dataclass(frozen=True, slots=True)
 class CreditLeft:
@@ -29,3 +31,19 @@ def credit_left_of(workspace_id: int) -> list[CreditLeft]:
     with connection.cursor() as cursor:
         cursor.execute(_LEFT, [workspace_id])
         return [CreditLeft(*row) for row in cursor.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSeen:
+    """A grant as it was made, and what is left of it."""
+
+    kind: str
+    amount: int
+    remaining: int
+    expires_at: dt.datetime | None
+
+
+def grant_from(source: str) -> GrantSeen | None:
+    """Return the grant that a source made, None if it made none."""
+    row = CreditGrant.objects.filter(source=source).values_list("kind", "amount", "remaining", "expires_at").first()
+    return None if row is None else GrantSeen(*row)

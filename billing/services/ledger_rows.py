@@ -196,6 +196,19 @@ def grant_of_source(cursor: Cursor[Any], source: str) -> GrantRow | None:
     return None if row is None else GrantRow(*row)
 
 
+def booked_against(cursor: Cursor[Any], grant_id: int, *, contra: str) -> int:
+    """Return the sum of a grant's entries against another side."""
+    cursor.execute(sql.BOOKED_AGAINST, [grant_id, contra])
+    row = cursor.fetchone()
+    return row[0] if row else 0
+
+
+def end_grants(cursor: Cursor[Any], wallet_id: int, sources: Collection[str], *, at: dt.datetime) -> int:
+    """Let those grants of a wallet expire at a time, where they would later; return how many that changed."""
+    cursor.execute(sql.END_GRANTS, [at, wallet_id, array(sources), at])
+    return cursor.rowcount
+
+
 def booked(cursor: Cursor[Any], *, ref: str, kind: str) -> int:
     """Return the sum of the entries of a reference and kind."""
     cursor.execute(sql.BOOKED, [ref, str(kind)])

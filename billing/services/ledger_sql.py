@@ -133,4 +133,15 @@ GRANT_OF_SOURCE = "SELECT id, wallet_id, kind, amount, remaining FROM billing_cr
 
 BOOKED = "SELECT coalesce(sum(amount), 0)::bigint FROM billing_ledgerentry WHERE ref = %s AND kind = %s"
 
+# A grant's wallet is given too, so that the index on entries by wallet serves.
+BOOKED_AGAINST = """
+SELECT coalesce(sum(e.amount), 0)::bigint FROM billing_ledgerentry e JOIN billing_creditgrant g ON g.id = e.grant_id
+WHERE g.id = %s AND e.wallet_id = g.wallet_id AND e.contra = %s
+"""
+
+END_GRANTS = """
+UPDATE billing_creditgrant SET expires_at = %s
+WHERE wallet_id = %s AND source = ANY(%s::text[]) AND kind IN ('vip', 'promo') AND (expires_at IS NULL OR expires_at > %s)
+"""
+
 NOW = "SELECT statement_timestamp()"

@@ -217,6 +217,56 @@ def test_a_clawback_of_expiring_credit_moves_the_next_expiry(account: Account) -
     assert run_sql("SELECT next_expiry FROM billing_wallet") == [(None,)]
 
 
+def test_what_expired_of_a_grant_makes_no_debt_when_it_is_taken_back(account: Account) -> None:
+    source = account.fund(100, kind="vip", expires_in=3600)
+    request = account.request(30)
+    admit_one(request)
+    settle_one(request, 30)
+    ledger.end_grants(workspace_id=account.id, sources=[source])
+    first = ledger.clawback(workspace_id=account.id, grant_source=source, source="refund:1", amount=60)
+    again = ledger.clawback(workspace_id=account.id, grant_source=source, source="refund:1", amount=60)
+    second = ledger.clawback(workspace_id=account.id, grant_source=source, source="refund:2", amount=40)
+    assert (first.applied, first.from_grant, first.to_overdraft) == (True, 0, 0)
+    assert again.applied is False
+    assert (second.from_grant, second.to_overdraft) == (0, 30)
+    assert balance_of(account.id).by_kind == {"overdraft": -30}
+    assert lines_of(account)[-6:] == [
+        ("expire", "vip", -70),
+        ("adjust", "vip", 60),
+        ("clawback", "vip", -60),
+        ("adjust", "vip", 10),
+        ("clawback", "vip", -10),
+        ("clawback", "overdraft", -30),
+    ]
+
+
+def test_grants_end_before_their_time(account: Account) -> None:
+    ended = account.fund(70, kind="vip", expires_in=3600)
+    endless = account.fund(20, kind="promo")
+    kept = account.fund(50, kind="vip", expires_in=7200)
+    paid = account.fund(10)
+    foreign = make_account().fund(40, kind="vip", expires_in=3600)
+    sources = [ended, endless, paid, foreign, "nothing"]
+    assert ledger.end_grants(workspace_id=account.id, sources=sources) == 2
+    assert ledger.end_grants(workspace_id=account.id, sources=sources) == 0
+    assert balance_of(account.id).by_kind == {"vip": 50, "paid": 10}
+    assert run_sql("SELECT remaining FROM billing_creditgrant WHERE source = %s", foreign) == [(40,)]
+    assert run_sql("SELECT next_expiry FROM billing_wallet WHERE workspace_id = %s", account.id) == run_sql(
+        "SELECT expires_at FROM billing_creditgrant WHERE source = %s", kept
+    )
+
+
+def test_a_grant_that_ended_stays_for_the_holds_that_were_placed_on_it(account: Account) -> None:
+    source = account.fund(100, kind="vip", expires_in=3600)
+    request = account.request(100)
+    admit_one(request)
+    assert ledger.end_grants(workspace_id=account.id, sources=[source]) == 0
+    assert balance_of(account.id).posted == 100
+    settle_one(request, 40)
+    assert sweep_grants() == 1
+    assert lines_of(account)[-2:] == [("usage", "vip", -40), ("expire", "vip", -60)]
+
+
 @pytest.mark.parametrize("amount", [0, -1, 101])
 def test_a_clawback_is_at_most_the_grant(account: Account, amount: int) -> None:
     source = account.fund(100)

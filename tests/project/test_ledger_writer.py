@@ -12,7 +12,7 @@ from tests.project.sources import PACKAGES, is_migration, name_of, python_files
 MODELS = {"Wallet", "CreditGrant", "Hold", "LedgerEntry", "DailyQuota"}
 TABLES = {"wallet", "creditgrant", "hold", "ledgerentry", "dailyquota"}
 #: The writer, its statements and the module that runs them.
-WRITERS = {"billing/services/ledger.py", "billing/services/ledger_rows.py", "billing/services/ledger_sql.py"}
+WRITERS = {f"billing/services/{name}.py" for name in ("ledger", "ledger_credit", "ledger_rows", "ledger_sql")}
 #: Who may name the models at all, to read or show them; held to reading by the checks below.
 READERS = ("billing/selectors/", "billing/admin", "billing/models/")
 
