@@ -1,15 +1,47 @@
 """Rows of the billing app. Ledger rows (billing.models.ledger) are written by billing.services.ledger only."""
 
+from billing.models.inbox import EventState, Reconciliation, RefusedDelivery, StripeEvent
 from billing.models.ledger import CreditGrant, DailyQuota, Hold, LedgerEntry, Wallet
-from billing.models.tiers import LimitOverride, Subscription, Tier
+from billing.models.notices import Mute, Notice
+from billing.models.payments import (
+    AutoTopUp,
+    CreditOrder,
+    CreditPeriod,
+    CreditPlan,
+    Invoice,
+    OrderKind,
+    OrderState,
+    Payment,
+    StripeCustomer,
+    StripePrice,
+)
+from billing.models.tiers import Interval, LimitOverride, Subscription, SubscriptionStatus, Tier
 
 __all__ = [
+    "AutoTopUp",
     "CreditGrant",
+    "CreditOrder",
+    "CreditPeriod",
+    "CreditPlan",
     "DailyQuota",
+    "EventState",
     "Hold",
+    "Interval",
+    "Invoice",
     "LedgerEntry",
     "LimitOverride",
+    "Mute",
+    "Notice",
+    "OrderKind",
+    "OrderState",
+    "Payment",
+    "Reconciliation",
+    "RefusedDelivery",
+    "StripeCustomer",
+    "StripeEvent",
+    "StripePrice",
     "Subscription",
+    "SubscriptionStatus",
     "Tier",
     "Wallet",
 ]

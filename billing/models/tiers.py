@@ -16,6 +16,8 @@ class Tier(models.Model):
     rank = models.PositiveSmallIntegerField()
     #: nano-USD a month.
     monthly_price = models.BigIntegerField()
+    #: nano-USD a year; 0: not sold by the year.
+    yearly_price = models.BigIntegerField(default=0, db_default=0)
     #: nano-USD of VIP credit a month.
     monthly_credits = models.BigIntegerField()
     #: Requests to free models a UTC day.
@@ -32,15 +34,50 @@ class Tier(models.Model):
         return f"{self.name} (v{self.version})"
 
 
+class SubscriptionStatus(models.TextChoices):
+    """Whether it gives its tier's rights. Stripe's other words (unpaid, incomplete, paused) are "paused" here."""
+
+    ACTIVE = "active"
+    #: A payment failed: the tier's limits stay for a while (billing.selectors.tiers), no new credit comes.
+    PAST_DUE = "past_due"
+    PAUSED = "paused"
+
+
+class Interval(models.TextChoices):
+    """How often a subscription is paid."""
+
+    MONTH = "month"
+    YEAR = "year"
+
+
 class Subscription(models.Model):
     """A time-bound right to a tier. Without a live one a workspace is on Free."""
 
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="+")
     tier_slug = models.SlugField(max_length=20)
-    #: "operator" for one given by hand; Stripe's come with the payments.
+    #: "operator" for one given by hand (a comped one), "stripe" for one that is paid.
     source = models.CharField(max_length=20)
     started_at = models.DateTimeField(db_default=Now())
     ends_at = models.DateTimeField(null=True, blank=True)
+    #: sub_…; NULL for a comped one.
+    stripe_id = models.CharField(max_length=100, null=True, blank=True, unique=True)
+    status = models.CharField(
+        max_length=8,
+        choices=SubscriptionStatus,
+        default=SubscriptionStatus.ACTIVE,
+        db_default=SubscriptionStatus.ACTIVE,
+    )
+    interval = models.CharField(max_length=5, choices=Interval, default=Interval.MONTH, db_default=Interval.MONTH)
+    #: Months are counted from here, always: 31 January, 28 February, 31 March. NULL: from ``started_at``.
+    anchor_at = models.DateTimeField(null=True, blank=True)
+    #: Paid until then; NULL for a comped one.
+    period_ends_at = models.DateTimeField(null=True, blank=True)
+    past_due_since = models.DateTimeField(null=True, blank=True)
+    #: A person cancelled it: it ends then.
+    cancels_at = models.DateTimeField(null=True, blank=True)
+    #: What it becomes at the end of the period (a downgrade); empty: what it is.
+    next_tier_slug = models.SlugField(max_length=20, blank=True, default="", db_default="")
+    next_interval = models.CharField(max_length=5, choices=Interval, blank=True, default="", db_default="")
 
     class Meta:
         indexes = (models.Index(fields=["workspace", "-started_at"], name="subscription_by_workspace"),)
