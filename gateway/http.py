@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Generator, MutableMapping, Sequ
 from typing import Any, Protocol
 
 from gateway.errors import ApiError, Header
+from lumyx.lib.money import nano_to_usd
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
@@ -94,6 +95,11 @@ def id_headers(request_id: str) -> list[Header]:
     """Return the request id under both names that SDKs read."""
     value = request_id.encode()
     return [(b"x-request-id", value), (b"request-id", value)]
+
+
+def charge_header(charge: int) -> Header:
+    """Return what tells a client the committed charge (nano-USD), as a decimal number of US dollars."""
+    return (b"x-lumyx-charge", nano_to_usd(charge).encode())
 
 
 async def read_body(receive: Receive, *, limit: int, deadline: float) -> bytes | None:

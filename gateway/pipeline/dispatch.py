@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 from billing.rating import TokenUsage
 from gateway.errors import ApiError, internal_error
-from gateway.http import send_error, send_json
+from gateway.http import charge_header, send_error, send_json
 from gateway.pipeline.estimate import own_count
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.failures import error_for
@@ -100,7 +100,10 @@ class Dispatcher:
             await self._send_error(exchange, exchange.error)
         else:
             exchange.head_sent = True
-            await send_json(exchange.send, body, request_id=exchange.request_id, headers=exchange.headers)
+            if exchange.request.wants_cost:
+                body = protocol.add_cost(body, exchange.charge)
+            headers = [*exchange.headers, charge_header(exchange.charge)]
+            await send_json(exchange.send, body, request_id=exchange.request_id, headers=headers)
 
     # --- streams ------------------------------------------------------------------------------------------------------
 
@@ -139,7 +142,8 @@ class Dispatcher:
     async def _end_stream(self, exchange: Exchange, writer: StreamWriter, answer: AnswerStream | None) -> None:
         error = exchange.error
         if error is None and answer is not None:
-            writer.hold(answer.end(exchange.usage or TokenUsage()))
+            cost = exchange.charge if exchange.request.wants_cost else None
+            writer.hold(answer.end(exchange.usage or TokenUsage(), cost))
             await writer.flush(end=True)
         elif error is not None and exchange.head_sent:
             writer.forget()

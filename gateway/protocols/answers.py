@@ -73,8 +73,11 @@ class AnswerStream(Protocol):
         """Return our own count so far, for an upstream that reports none."""
         ...
 
-    def end(self, usage: TokenUsage) -> bytes:
-        """Return the end of the stream for a settled answer; ``usage`` is what was billed, and what the client is told."""
+    def end(self, usage: TokenUsage, cost: int | None = None) -> bytes:
+        """Return the end of the stream for a settled answer; ``usage`` is what was billed, and what the client is told.
+
+        ``cost`` is the charge (nano-USD) where the client asked for it, else None.
+        """
         ...
 
     def life_sign(self) -> bytes:

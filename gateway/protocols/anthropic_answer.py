@@ -61,11 +61,11 @@ class MessagesRelay(MessagesReader):
             return b""
         return framed(kind, payload)
 
-    def end(self, usage: TokenUsage) -> bytes:
+    def end(self, usage: TokenUsage, cost: int | None = None) -> bytes:
         """Return ``message_delta`` with the usage that was billed, and ``message_stop``."""
         delta = self._delta or {"stop_reason": Raw(b"null"), "stop_sequence": Raw(b"null")}
         fields = self._last | {"type": Raw(b'"message_delta"'), "delta": Raw(_encode(delta))}
-        fields["usage"] = told_usage(usage, self._usage_given)
+        fields["usage"] = told_usage(usage, self._usage_given, cost)
         return framed("message_delta", _encode(fields)) + STOP
 
     def life_sign(self) -> bytes:

@@ -17,6 +17,7 @@ from gateway.protocols.anthropic_content import (
 )
 from gateway.protocols.anthropic_rules import check_fields, check_values
 from gateway.protocols.body import read_body
+from gateway.protocols.cost import UsageOptions, is_cost_wanted, take_usage_options
 from gateway.protocols.generation import Image
 
 #: Blocks whose tokens we can bound by their size. Images and documents depend on their source.
@@ -46,6 +47,7 @@ class View(msgspec.Struct, gc=False):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    usage: UsageOptions | None = None
 
 
 class UnlimitedView(View, kw_only=True):
@@ -80,6 +82,8 @@ class MessagesRequest(msgspec.Struct, frozen=True):
     images: tuple[Image, ...]
     #: A message holds a block whose tokens its size does not bound: a PDF, a file, a kind that we do not know.
     has_opaque_parts: bool
+    #: Our own extension: the charge is to be told in ``usage``.
+    wants_cost: bool
 
     @property
     def n(self) -> int:
@@ -124,8 +128,9 @@ def parse_messages_request(body: bytes, *, needs_limit: bool = True) -> Messages
     check_values(view)
     images, has_opaque_parts = _survey(view.messages)
     return MessagesRequest(
+        # The field goes nowhere: it is no input.
+        size=len(body) - take_usage_options(fields),
         fields=fields,
-        size=len(body),
         model=view.model,
         max_tokens=view.max_tokens,
         system=view.system,
@@ -143,6 +148,7 @@ def parse_messages_request(body: bytes, *, needs_limit: bool = True) -> Messages
         top_k=view.top_k,
         images=images,
         has_opaque_parts=has_opaque_parts,
+        wants_cost=is_cost_wanted(view.usage),
     )
 
 

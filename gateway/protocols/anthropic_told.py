@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from billing.rating import TokenUsage
+from gateway.protocols.cost import cost_number
 from gateway.protocols.openai_told import UPSTREAM_FIELDS
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -15,9 +16,9 @@ _encode = msgspec.json.encode
 _USAGE = b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d'
 
 
-def messages_usage_object(usage: TokenUsage) -> dict[str, int | dict[str, int]]:
-    """Return the ``usage`` object as the protocol counts it."""
-    told: dict[str, int | dict[str, int]] = {
+def messages_usage_object(usage: TokenUsage, cost: int | None = None) -> dict[str, int | dict[str, int] | Raw]:
+    """Return the ``usage`` object as the protocol counts it, with the charge, if given (nano-USD)."""
+    told: dict[str, int | dict[str, int] | Raw] = {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write,
         "cache_read_input_tokens": usage.cache_read,
@@ -25,13 +26,15 @@ def messages_usage_object(usage: TokenUsage) -> dict[str, int | dict[str, int]]:
     }
     if usage.reasoning:
         told["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    if cost is not None:
+        told["cost"] = cost_number(cost)
     return told
 
 
-def told_usage(usage: TokenUsage, given: Iterable[Raw]) -> Raw:
+def told_usage(usage: TokenUsage, given: Iterable[Raw], cost: int | None = None) -> Raw:
     """Return the ``usage`` object for a client; of the upstream's own only the parts of cache writes stay, if they add up.
 
-    Of several reports given, the first whose parts add up has the word.
+    Of several reports given, the first whose parts add up has the word. ``cost`` is the charge in nano-USD, None for untold.
     """
     told = _USAGE % (usage.input, usage.cache_write, usage.cache_read, usage.output)
     if usage.reasoning:
@@ -40,6 +43,8 @@ def told_usage(usage: TokenUsage, given: Iterable[Raw]) -> Raw:
         if (parts := _cache_parts(report, usage.cache_write)) is not None:
             told += b',"cache_creation":' + _encode(parts)
             break
+    if cost is not None:
+        told += b',"cost":' + bytes(cost_number(cost))
     return Raw(told + b"}")
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from billing.rating import TokenUsage
 from gateway.protocols.answers import NO_FLAGS, Labels, WholeAnswer
+from gateway.protocols.cost import cost_number
 from gateway.protocols.counts import is_number
 from gateway.protocols.embeddings_request import EmbeddingsRequest, estimated_tokens, tokens_upper_bound
 from gateway.protocols.failures import FailureKind, UpstreamFailure
@@ -134,6 +135,11 @@ def answer_in_steps(body: bytes, request: EmbeddingsRequest, labels: Labels) -> 
 def as_told(body: bytes, _usage: TokenUsage) -> bytes:
     """Return an answer of ours as it is: it was written with the usage that is billed."""
     return body
+
+
+def add_cost_to_vectors(body: bytes, charge: int) -> bytes:
+    """Return an answer of ours with ``cost`` (nano-USD as dollars) in its ``usage``, with which it ends: nothing is decoded."""
+    return b"".join((memoryview(body)[:-2], b',"cost":', bytes(cost_number(charge)), b"}}"))
 
 
 def _written(vectors: list[Vector], model: str, usage: TokenUsage) -> Generator[None, None, bytes]:

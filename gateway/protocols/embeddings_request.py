@@ -7,6 +7,7 @@ from msgspec import Meta, Raw
 
 from gateway.protocols.answers import BYTES_PER_TOKEN
 from gateway.protocols.body import check_model_name, check_names, read_body
+from gateway.protocols.cost import UsageOptions, is_cost_wanted, take_usage_options
 from gateway.protocols.generation import BASE_TOKENS, TOKENS_PER_MESSAGE, Image
 from gateway.protocols.vectors import Encoding
 from gateway.protocols.wording import RequestShapeError
@@ -28,6 +29,7 @@ class _View(msgspec.Struct, gc=False):
     encoding_format: str | None = None
     dimensions: int | None = None
     user: str | None = None
+    usage: UsageOptions | None = None
 
 
 class EmbeddingsRequest(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ class EmbeddingsRequest(msgspec.Struct, frozen=True):
     encoding_format: Encoding
     dimensions: int | None
     user: str | None
+    #: The charge is to be told in ``usage``.
+    wants_cost: bool
 
     @property
     def message_count(self) -> int:
@@ -106,14 +110,16 @@ def parse_embeddings_request(body: bytes) -> EmbeddingsRequest:
         raise RequestShapeError("invalid_parameter", message, "dimensions")
     inputs, token_count = _inputs_of(view.input)
     return EmbeddingsRequest(
+        # The field goes nowhere: it is no input.
+        size=len(body) - take_usage_options(fields),
         fields=fields,
-        size=len(body),
         model=view.model,
         inputs=inputs,
         token_count=token_count,
         encoding_format=_encoding(view.encoding_format),
         dimensions=view.dimensions,
         user=view.user,
+        wants_cost=is_cost_wanted(view.usage),
     )
 
 

@@ -87,6 +87,11 @@ class Generation(Protocol):
         """Whether the client asked for reasoning: an effort or a budget. Adaptive thinking leaves it to the model."""
         ...
 
+    @property
+    def wants_cost(self) -> bool:
+        """Whether the client wants to be told the charge in ``usage``."""
+        ...
+
 
 class Target(msgspec.Struct, frozen=True):
     """The upstream that a body is made for."""

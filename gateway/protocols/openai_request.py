@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.protocols.body import check_model_name, check_names, read_body
+from gateway.protocols.cost import UsageOptions, is_cost_wanted, take_usage_options
 from gateway.protocols.generation import Image
 from gateway.protocols.wording import RequestShapeError
 
@@ -68,6 +69,7 @@ class _View(msgspec.Struct, gc=False):
     top_logprobs: int | None = None
     seed: int | None = None
     user: str | None = None
+    usage: UsageOptions | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
@@ -90,6 +92,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     #: A message holds a part whose tokens its size does not bound: a file, audio, or a kind that we do not know.
     has_opaque_parts: bool
     reasoning_effort: str | None
+    #: The charge is to be told in ``usage``.
+    wants_cost: bool
 
     @property
     def message_count(self) -> int:
@@ -125,8 +129,9 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         raise RequestShapeError("invalid_parameter", f"n must be from 1 to {MAX_CHOICES}, it is {view.n}.", "n")
     stop = view.stop
     return ChatRequest(
+        # The field goes nowhere: it is no input.
+        size=len(body) - take_usage_options(fields),
         fields=fields,
-        size=len(body),
         model=view.model,
         messages=view.messages,
         stream=bool(view.stream),
@@ -144,6 +149,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
             for part in message.content
         ),
         reasoning_effort=view.reasoning_effort,
+        wants_cost=is_cost_wanted(view.usage),
     )
 
 

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from billing.rating import TokenUsage
 from gateway.protocols.answers import Labels
+from gateway.protocols.cost import cost_number
 
 DONE = b"data: [DONE]\n\n"
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -51,8 +52,11 @@ def tell_usage(payload: bytes, usage: TokenUsage) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def usage_chunk(usage: TokenUsage, *, response_id: str, model: str, created: int) -> bytes:
-    """Return the chunk that tells a client who asked for usage, when the upstream sent none (``created``: Unix seconds)."""
+def usage_chunk(usage: TokenUsage, *, response_id: str, model: str, created: int, cost: int | None = None) -> bytes:
+    """Return the chunk that tells a client of usage (``created``: Unix seconds), and of the charge, if given (nano-USD)."""
+    told = usage_object(usage)
+    if cost is not None:
+        told["cost"] = cost_number(cost)
     return msgspec.json.encode(
         {
             "id": response_id,
@@ -60,14 +64,17 @@ def usage_chunk(usage: TokenUsage, *, response_id: str, model: str, created: int
             "created": created,
             "model": model,
             "choices": [],
-            "usage": usage_object(usage),
+            "usage": told,
         }
     )
 
 
-def stream_end(usage: TokenUsage | None, labels: Labels) -> bytes:
-    """Return the end of a stream: the usage chunk, where the client is still to be told of it (None: not), and the end mark."""
+def stream_end(usage: TokenUsage | None, labels: Labels, *, cost: int | None = None) -> bytes:
+    """Return the end of a stream: the usage chunk, where the client is still to be told of it (None: not), and the end mark.
+
+    ``cost`` is the charge in nano-USD, None where the client did not ask for it.
+    """
     if usage is None:
         return DONE
-    chunk = usage_chunk(usage, response_id=labels.response_id, model=labels.model, created=labels.created)
+    chunk = usage_chunk(usage, response_id=labels.response_id, model=labels.model, created=labels.created, cost=cost)
     return b"data: " + chunk + b"\n\n" + DONE

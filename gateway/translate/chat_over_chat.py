@@ -32,11 +32,11 @@ class ChatOverChat:
     __slots__ = ("_include_usage", "_labels", "_relay")
 
     def __init__(self, request: ChatRequest, labels: Labels) -> None:
-        self._relay = ChunkRelay(
-            labels.response_id, labels.model, request.include_usage, estimated_input=labels.estimated_input
-        )
+        # The charge is known at the end only: then the upstream's own report is taken out, and usage told beside it.
+        relays_usage = request.include_usage and not request.wants_cost
+        self._relay = ChunkRelay(labels.response_id, labels.model, relays_usage, estimated_input=labels.estimated_input)
         self._labels = labels
-        self._include_usage = request.include_usage
+        self._include_usage = request.include_usage or request.wants_cost
 
     @property
     def started(self) -> bool:
@@ -72,10 +72,10 @@ class ChatOverChat:
         """Return our own count."""
         return self._relay.estimated_usage()
 
-    def end(self, usage: TokenUsage) -> bytes:
+    def end(self, usage: TokenUsage, cost: int | None = None) -> bytes:
         """Return the usage chunk, where the client asked for one and none came, and the end mark."""
         is_owed = self._include_usage and not self._relay.told_usage
-        return stream_end(usage if is_owed else None, self._labels)
+        return stream_end(usage if is_owed else None, self._labels, cost=cost)
 
     def life_sign(self) -> bytes:
         """Return a comment."""

@@ -21,7 +21,6 @@ DROPPED = {
     **dict.fromkeys(("include_reasoning", "reasoning_format", "reasoning_split"), "reasoning is always shown"),
     **dict.fromkeys(("chat_template_kwargs", "enable_thinking", "reasoning"), "say reasoning_effort"),
     **dict.fromkeys(("drop_params", "extra_body", "extra_headers", "timeout"), "settings of client libraries"),
-    "usage": "usage is always reported",
 }
 #: Refused, but for these values.
 REFUSED: dict[str, tuple[bytes, ...]] = {

@@ -59,7 +59,7 @@ class ChatOverMessages:
         self._reader = reader = MessagesReader(labels)
         self._read = reader.read
         self._labels = labels
-        self._include_usage = request.include_usage
+        self._include_usage = request.include_usage or request.wants_cost
         self._is_legacy = is_legacy(request)
         told = {
             "id": labels.response_id,
@@ -122,9 +122,9 @@ class ChatOverMessages:
         """Return our own count."""
         return self._reader.estimated_usage()
 
-    def end(self, usage: TokenUsage) -> bytes:
+    def end(self, usage: TokenUsage, cost: int | None = None) -> bytes:
         """Return the usage chunk, where the client asked for one, and the end mark."""
-        return stream_end(usage if self._include_usage else None, self._labels)
+        return stream_end(usage if self._include_usage else None, self._labels, cost=cost)
 
     def life_sign(self) -> bytes:
         """Return a comment."""

@@ -51,9 +51,9 @@ class EventWriter:
         }
         self._write("message_start", {"message": message})
 
-    def end(self, stop: dict[str, Any], usage: TokenUsage) -> None:
-        """Write the end of the message: why it ended, and what it cost."""
-        self._write("message_delta", {"delta": stop, "usage": messages_usage_object(usage)})
+    def end(self, stop: dict[str, Any], usage: TokenUsage, cost: int | None = None) -> None:
+        """Write the end of the message: why it ended, what it used, and the charge, if given (nano-USD)."""
+        self._write("message_delta", {"delta": stop, "usage": messages_usage_object(usage, cost)})
         self._write("message_stop", {})
 
     def open(self, block: AnyBlock) -> None:

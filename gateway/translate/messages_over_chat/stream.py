@@ -65,12 +65,12 @@ class MessagesOverChat:
         """Return our own count so far, for an upstream that reports none."""
         return self._answer.estimated_usage()
 
-    def end(self, usage: TokenUsage) -> bytes:
+    def end(self, usage: TokenUsage, cost: int | None = None) -> bytes:
         """Return the end of a settled answer: the last block's, why it ended, and ``usage``, which is what was billed."""
         if not self._has_begun:
             self._begin(_NOTHING)
         self._answer.blocks.close()
-        self._writer.end(self._answer.told_ending(), usage)
+        self._writer.end(self._answer.told_ending(), usage, cost)
         return self._writer.taken()
 
     def life_sign(self) -> bytes:
