@@ -39,13 +39,54 @@ def _ceil_rate(product: int) -> int:
     return -(-product // TOKENS_PER_RATE)
 
 
-def charge_for(usage: TokenUsage, rates: Rates) -> int:
-    """Return the charge of a request in nano-USD, rounded up."""
+def _cache_rates(rates: Rates) -> tuple[int, int]:
     read = rates.input if rates.cache_read is None else rates.cache_read
     write = rates.input if rates.cache_write is None else rates.cache_write
+    return read, write
+
+
+def charge_for(usage: TokenUsage, rates: Rates) -> int:
+    """Return the charge of a request in nano-USD, rounded up."""
+    read, write = _cache_rates(rates)
     return _ceil_rate(
         usage.input * rates.input + usage.cache_read * read + usage.cache_write * write + usage.output * rates.output
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeLine:
+    """One class of tokens in a charge: how many, and their rate in nano-USD per million."""
+
+    token_class: str
+    tokens: int
+    rate: int
+
+    @property
+    def product(self) -> int:
+        """Tokens times rate: millionths of a nano-USD, not rounded."""
+        return self.tokens * self.rate
+
+
+def charge_lines(usage: TokenUsage, rates: Rates) -> tuple[ChargeLine, ...]:
+    """Return what a charge is the sum of; ``rounded_up`` of the sum of their products is ``charge_for``."""
+    read, write = _cache_rates(rates)
+    return (
+        ChargeLine("input", usage.input, rates.input),
+        ChargeLine("cache_read", usage.cache_read, read),
+        ChargeLine("cache_write", usage.cache_write, write),
+        ChargeLine("output", usage.output, rates.output),
+    )
+
+
+def rounded_up(product: int) -> int:
+    """Return millionths of a nano-USD as nano-USD, rounded up."""
+    return _ceil_rate(product)
+
+
+def exact_nano(product: int) -> str:
+    """Return millionths of a nano-USD as nano-USD in decimals, not rounded and without trailing zeros ("18000.5")."""
+    whole, rest = divmod(product, TOKENS_PER_RATE)
+    return f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
 
 
 def hold_for(*, input_upper: int, output_max: int, rates: Rates) -> int:

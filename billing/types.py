@@ -127,3 +127,12 @@ class ClawbackOutcome:
     #: What the grant still had, and what became debt.
     from_grant: int = 0
     to_overdraft: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GrantUse:
+    """What one grant paid of a request; ``expires_at`` None: it never expires. The kind ``overdraft`` is a debt."""
+
+    kind: str
+    amount: int
+    expires_at: dt.datetime | None

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.endpoints import chat, count_tokens, embeddings, messages, models
+from gateway.endpoints import chat, count_tokens, embeddings, generation, messages, models
 from gateway.errors import ApiError, internal_error, not_found, shown, unavailable
 from gateway.http import LINE, Receive, Scope, Send, send_error, send_json
 from gateway.pipeline import Arrival, Gateway
@@ -26,6 +26,10 @@ POSTS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
     "/messages": messages.serve,
     "/messages/count_tokens": count_tokens.serve,
 }
+GETS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
+    "/generation": generation.serve,
+    "/models": models.serve_list,
+}
 NONE: dict[str, Any] = {}
 
 
@@ -39,7 +43,9 @@ class GatewayApp:
         """Serve one HTTP request."""
         # Taken out: a server's line may know the scope, and two that know each other are left to the garbage collector.
         line = scope.pop("extensions", NONE).get(LINE)
-        arrival = Arrival(headers=scope["headers"], receive=receive, send=send, line=line)
+        arrival = Arrival(
+            headers=scope["headers"], receive=receive, send=send, line=line, query=scope.get("query_string", b"")
+        )
         started = False
 
         async def watched(message: MutableMapping[str, Any]) -> None:
@@ -79,9 +85,9 @@ class GatewayApp:
         if serve is not None:
             _require(method, "POST", path)
             await serve(arrival, gateway)
-        elif name == "/models":
+        elif (serve := GETS.get(name)) is not None:
             _require(method, "GET", path)
-            await models.serve_list(arrival, gateway)
+            await serve(arrival, gateway)
         elif name.startswith(ONE_MODEL) and len(name) > len(ONE_MODEL):
             _require(method, "GET", path)
             await models.serve_one(arrival, gateway, name.removeprefix(ONE_MODEL))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, MutableMapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import parse_qs
 
 from gateway.errors import ApiError, Header
 from lumyx.lib.money import nano_to_usd
@@ -95,6 +96,14 @@ def id_headers(request_id: str) -> list[Header]:
     """Return the request id under both names that SDKs read."""
     value = request_id.encode()
     return [(b"x-request-id", value), (b"request-id", value)]
+
+
+def query_value(query: bytes, name: str) -> str | None:
+    """Return a parameter of a query string, None where there is none. Raises ApiError 400 for one that is there twice."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, [])
+    if len(values) > 1:
+        raise ApiError(400, "invalid_parameter", f"{name} is there {len(values)} times. Send it once.")
+    return values[0] if values else None
 
 
 def charge_header(charge: int) -> Header:

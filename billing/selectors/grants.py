@@ -1,11 +1,13 @@
 """Reads the credit that is left, grant by grant, in the order in which it will be spent. Amounts are nano-USD."""
 
 import datetime as dt
+import uuid
 from dataclasses import dataclass
 
 from django.db import connection
 
 from billing.models import CreditGrant
+from billing.types import GrantUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,18 @@ def grant_from(source: str) -> GrantSeen | None:
     """Return the grant that a source made, None if it made none."""
     row = CreditGrant.objects.filter(source=source).values_list("kind", "amount", "remaining", "expires_at").first()
     return None if row is None else GrantSeen(*row)
+
+
+_USES = """
+SELECT g.kind, (-e.amount)::bigint, g.expires_at
+FROM billing_ledgerentry e JOIN billing_creditgrant g ON g.id = e.grant_id
+WHERE e.ref = %s AND e.kind = 'usage' AND e.wallet_id = %s
+ORDER BY g.priority, g.expires_at NULLS LAST, g.id
+"""
+
+
+def grants_used(workspace_id: int, *, request_id: uuid.UUID) -> list[GrantUse]:
+    """Return which grants of a workspace paid for a request, in the order in which they were spent."""
+    with connection.cursor() as cursor:
+        cursor.execute(_USES, [str(request_id), workspace_id])
+        return [GrantUse(*row) for row in cursor.fetchall()]

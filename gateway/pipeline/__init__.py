@@ -60,6 +60,8 @@ class Arrival(msgspec.Struct):
     receive: Receive
     send: Send
     line: Line | None = None
+    #: What stands behind the question mark of its address.
+    query: bytes = b""
     id: uuid.UUID = msgspec.field(default_factory=uuid7)
     #: The body has come in to its end, or there is none.
     is_read: bool = False

@@ -18,8 +18,10 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from billing.services import ledger
 from billing.types import Admission, Admitted, Settled, Settlement
 from gateway.errors import ApiError, unavailable
+from gateway.protocols.receipt import Receipt
 from gateway.selectors.catalog import load_snapshot
 from gateway.selectors.principals import principal_of
+from gateway.selectors.receipts import receipt_of
 from gateway.services.settlement import SETTLE, Ending, settle_exchanges
 from gateway.services.sweeping import sweep_expired_holds
 from gateway.services.usage import UsageRecord
@@ -114,6 +116,14 @@ class Store:
         try:
             async with asyncio.timeout(settings.LUMYX_ADMISSION_TIMEOUT):
                 return await self._principals.load(digest, lambda key: self._read(functools.partial(principal_of, key)))
+        except TimeoutError as error:
+            raise StoreUnavailableError("the database does not answer") from error
+
+    async def receipt(self, workspace_id: int, request_id: uuid.UUID) -> Receipt | None:
+        """Return the receipt of a workspace's ended request, None if there is none. Raises StoreUnavailableError."""
+        try:
+            async with asyncio.timeout(settings.LUMYX_ADMISSION_TIMEOUT):
+                return await self._read(functools.partial(receipt_of, workspace_id, request_id=request_id))
         except TimeoutError as error:
             raise StoreUnavailableError("the database does not answer") from error
 
