@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.endpoints import chat, count_tokens, embeddings, generation, messages, models
+from gateway.endpoints import chat, count_tokens, embeddings, generation, messages, models, quote
 from gateway.errors import ApiError, internal_error, not_found, shown, unavailable
 from gateway.http import LINE, Receive, Scope, Send, send_error, send_json
 from gateway.pipeline import Arrival, Gateway
@@ -25,6 +25,7 @@ POSTS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
     "/embeddings": embeddings.serve,
     "/messages": messages.serve,
     "/messages/count_tokens": count_tokens.serve,
+    "/quote": quote.serve,
 }
 GETS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
     "/generation": generation.serve,

@@ -35,10 +35,21 @@ class Budget:
         self.ceiling = min(model.max_output_tokens or model.context_window, model.context_window)
         self.asked = request.max_tokens
         self.wanted = min(self.asked, self.ceiling) if self.asked is not None else self.ceiling
+        #: What the whole answer that is wanted may cost, in nano-USD: the hold that is asked for.
+        self.most = self.amount(self.wanted)
 
     def amount(self, tokens: int) -> int:
         """Return the hold in nano-USD for ``tokens`` of output a choice."""
         return hold_for(input_upper=self.input_upper, output_max=tokens * self.choices, rates=self.rates)
+
+    @property
+    def floor(self) -> int:
+        """The smallest hold that will do: all of it for an explicit limit, else what pays for one token."""
+        return self.most if self.asked is not None else self.amount(1)
+
+    def ceiling_for(self, held: int) -> int:
+        """Return the output tokens a choice that a hold of ``held`` nano-USD lets the answer have."""
+        return self.affordable(held) if held < self.most else self.wanted
 
     def affordable(self, amount: int) -> int:
         """Return the output tokens a choice that ``amount`` nano-USD pays for."""
@@ -65,26 +76,14 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
 
     Sets ``held``, ``max_tokens`` (when lowered), and the rate-limit headers. Raises StoreUnavailableError.
     """
-    model, principal = exchange.served_model(), exchange.principal
-    check_model(exchange.request, model=model, principal=principal, kind=exchange.protocol.kind)
-    exchange.routes = usable_routes(model, exchange.request)
+    model = exchange.served_model()
+    examine(exchange)
     asked = _ask_pace(exchange, minute)
     if asked is not None and not asked.has_room:
         _keep_pace(exchange, await asked.answer())
         asked = None
     budget = Budget(exchange)
-    explicit = budget.asked is not None
-    amount = budget.amount(budget.wanted)
-    admission = Admission(
-        request_id=exchange.id,
-        workspace_id=principal.workspace_id,
-        api_key_id=principal.api_key_id,
-        model=model.public_id,
-        amount=amount,
-        floor=amount if explicit else budget.amount(1),
-        ttl=lease,
-        quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
-    )
+    admission = admission_for(exchange, budget, lease=lease)
     admitted = await store.admit(admission)
     if asked is not None:
         # With room to spare both were asked at once; the books are not asked in vain but by a sudden crowd.
@@ -99,8 +98,31 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
         refusal = _refused(admitted, exchange=exchange, budget=budget)
         refusal.headers.extend(exchange.headers)  # the limit is told on 200 and 429 alike
         raise refusal
-    exchange.admission = admission if admitted.held == amount else replace(admission, amount=admitted.held)
+    whole = admitted.held == admission.amount
+    exchange.admission = admission if whole else replace(admission, amount=admitted.held)
     _lower_ceiling(exchange, budget)
+
+
+def examine(exchange: Exchange) -> None:
+    """Set the routes that can take a request. Raises ApiError for one that its model or its workspace cannot serve."""
+    model = exchange.served_model()
+    check_model(exchange.request, model=model, principal=exchange.principal, kind=exchange.protocol.kind)
+    exchange.routes = usable_routes(model, exchange.request)
+
+
+def admission_for(exchange: Exchange, budget: Budget, *, lease: float) -> Admission:
+    """Return what the ledger is asked for: the hold, and a place in the daily quota where the model is free."""
+    model, principal = exchange.served_model(), exchange.principal
+    return Admission(
+        request_id=exchange.id,
+        workspace_id=principal.workspace_id,
+        api_key_id=principal.api_key_id,
+        model=model.public_id,
+        amount=budget.most,
+        floor=budget.floor,
+        ttl=lease,
+        quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
+    )
 
 
 async def keep_pace(principal: Principal, *, minute: MinuteLimiter) -> list[Header]:
@@ -112,7 +134,7 @@ async def keep_pace(principal: Principal, *, minute: MinuteLimiter) -> list[Head
 
 def _lower_ceiling(exchange: Exchange, budget: Budget) -> None:
     """Tell upstream and client when an answer may be shorter than what was asked for, or than the model allows."""
-    tokens = budget.affordable(exchange.held) if exchange.held < budget.amount(budget.wanted) else budget.wanted
+    tokens = budget.ceiling_for(exchange.held)
     if tokens < (budget.asked if budget.asked is not None else budget.ceiling):
         exchange.max_tokens = tokens
         exchange.headers.append((b"x-lumyx-max-tokens", str(tokens).encode()))
@@ -212,7 +234,7 @@ def _too_dear(admitted: Admitted, budget: Budget) -> ApiError:
     tokens = budget.affordable(max(0, admitted.available))
     if budget.asked is not None and tokens > 0:
         message = (
-            f"max_tokens {budget.asked} may cost up to ${nano_to_usd(budget.amount(budget.wanted))}, and ${have} is available. "
+            f"max_tokens {budget.asked} may cost up to ${nano_to_usd(budget.most)}, and ${have} is available. "
             f"It covers max_tokens up to {tokens}. Lower it, leave it out, or add credits at /dashboard/credits."
         )
     else:

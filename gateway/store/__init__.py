@@ -21,6 +21,7 @@ from gateway.errors import ApiError, unavailable
 from gateway.protocols.receipt import Receipt
 from gateway.selectors.catalog import load_snapshot
 from gateway.selectors.principals import principal_of
+from gateway.selectors.quotes import would_admit
 from gateway.selectors.receipts import receipt_of
 from gateway.services.settlement import SETTLE, Ending, settle_exchanges
 from gateway.services.sweeping import sweep_expired_holds
@@ -121,9 +122,16 @@ class Store:
 
     async def receipt(self, workspace_id: int, request_id: uuid.UUID) -> Receipt | None:
         """Return the receipt of a workspace's ended request, None if there is none. Raises StoreUnavailableError."""
+        return await self._read_in_time(functools.partial(receipt_of, workspace_id, request_id=request_id))
+
+    async def would_admit(self, admission: Admission) -> Admitted:
+        """Return what ``admit`` would answer now, daily quota apart; nothing is written. Raises StoreUnavailableError."""
+        return await self._read_in_time(functools.partial(would_admit, admission))
+
+    async def _read_in_time[T](self, function: Callable[[], T]) -> T:
         try:
             async with asyncio.timeout(settings.LUMYX_ADMISSION_TIMEOUT):
-                return await self._read(functools.partial(receipt_of, workspace_id, request_id=request_id))
+                return await self._read(function)
         except TimeoutError as error:
             raise StoreUnavailableError("the database does not answer") from error
 
