@@ -19,9 +19,12 @@ class UsageOptions(msgspec.Struct, gc=False):
 
 
 def take_usage_options(fields: dict[str, Raw]) -> int:
-    """Take the field ``usage`` out of a body's fields; return the bytes of its value, 0 where there was none."""
+    """Take the field ``usage`` out of a body's fields; return its bytes in the body, 0 where there was none.
+
+    Blanks are not counted, and a body has other fields, so there was a comma.
+    """
     given = fields.pop("usage", None)
-    return 0 if given is None else len(bytes(given))
+    return 0 if given is None else len(b'"usage":,') + len(bytes(given))
 
 
 def is_cost_wanted(options: UsageOptions | None) -> bool:
