@@ -189,6 +189,9 @@ def test_what_clients_are_told_is_what_is_booked(
     events = books.wait_for_events(tenant, REQUESTS)
     assert {event["id"].hex: event["charge"] for event in events} == seen
     assert before - books.posted(tenant) == sum(seen.values())
+    status, verified = books.installation.try_manage("ledger", "verify", "--workspace", tenant.slug)
+    assert (status, verified["wrong"]) == (0, [])
+    assert verified["checked"] > REQUESTS
     assert all("usage" not in body for body in (request.json for request in server.fake.requests))
     assert len(server.fake.requests) == REQUESTS
 

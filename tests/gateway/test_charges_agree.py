@@ -26,6 +26,7 @@ from gateway.pipeline import Gateway, Limits
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.settle import Settler
 from gateway.selectors.catalog import load_snapshot
+from gateway.selectors.charge_audit import audit_charges
 from gateway.selectors.usage_audit import unbilled_differences
 from gateway.services.catalog import apply_catalog
 from gateway.store import Store
@@ -170,6 +171,8 @@ async def test_all_who_speak_of_a_charge_say_the_same(
     after = await in_thread(lambda: balance_of(workspace_id).posted)
     assert before - after == sum(event.charge for event in events.values())
     assert await in_thread(unbilled_differences) == []
+    audit = await in_thread(lambda: audit_charges(workspace_id))
+    assert (audit.checked, audit.wrong, audit.unpriced) == (REQUESTS, [], 0)
     # The dice have shown all that there is to see.
     shares = [len(receipt["paid_by"]) for _, _, receipt in done]
     assert max(shares) > 1

@@ -1,7 +1,8 @@
 """`manage.py ledger`: look at the books and check them."""
 
-from accounts.models import Workspace
+from accounts.selectors.workspaces import workspace_by_slug
 from billing.selectors.ledger import balance_of, broken_invariants, open_holds, verify_wallet
+from gateway.selectors.charge_audit import audit_charges
 from lumyx.lib.commands import JsonCommand, Subcommands
 from lumyx.lib.money import format_usd
 
@@ -19,7 +20,9 @@ class Command(JsonCommand):
         holds = subcommands.add("holds", self.holds, help="Open holds and their age.")
         holds.add_argument("--workspace", metavar="SLUG", help="of one workspace only")
         verify = subcommands.add(
-            "verify", self.verify, help="Check one workspace's books; exit 1 if something is wrong."
+            "verify",
+            self.verify,
+            help="Check one workspace's books and compute all its charges anew; exit 1 if something is wrong.",
         )
         verify.add_argument("--workspace", required=True, metavar="SLUG")
 
@@ -71,18 +74,23 @@ class Command(JsonCommand):
         self.answer({"holds": payload}, "\n".join(lines) or "No open holds.")
 
     def verify(self, *, workspace: str) -> None:
-        """Answer with how many rows were compared, and which are wrong."""
-        checked, wrong = verify_wallet(self._workspace_id(workspace))
+        """Answer with how many rows and charges were checked, and which are wrong."""
+        workspace_id = self._workspace_id(workspace)
+        checked, wrong = verify_wallet(workspace_id)
+        charges = audit_charges(workspace_id)
+        checked, wrong = checked + charges.checked, wrong + charges.wrong
+        if charges.unpriced:
+            self.note(f"{charges.unpriced} charges were not computed anew: their price was deleted with its model.")
         payload = {"checked": checked, "wrong": [self._in_strings(row) for row in wrong]}
-        self.answer(payload, self._in_words(wrong, f"{checked} rows checked, all right."))
+        self.answer(payload, self._in_words(wrong, f"{checked} rows and charges checked, all right."))
         if wrong:
             self.fail(f"{len(wrong)} wrong in the books of {workspace}.")
 
     def _workspace_id(self, slug: str) -> int:
-        workspace_id = Workspace.objects.filter(slug=slug).values_list("pk", flat=True).first()
-        if workspace_id is None:
+        workspace = workspace_by_slug(slug)
+        if workspace is None:
             self.fail(f"There is no workspace {slug!r}.")
-        return workspace_id
+        return workspace.pk
 
     def _in_strings(self, row: dict[str, object]) -> dict[str, object]:
         return {**row, "actual": str(row["actual"]), "expected": str(row["expected"])}
