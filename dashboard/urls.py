@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from dashboard.views import credits, docs, keys, models, overview, site, usage, workspaces
+from dashboard.views import credits, docs, keys, models, overview, requests, site, usage, workspaces
 
 site_patterns: tuple[list[URLPattern], str] = (
     [
@@ -25,6 +25,7 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard", overview.show_overview, name="overview"),
         path("dashboard/switch", workspaces.switch_workspace, name="switch"),
         path("dashboard/usage", usage.show_usage, name="usage"),
+        path("dashboard/usage/<slug:request_id>", requests.show_request, name="request"),
         path("dashboard/credits", credits.show_credits, name="credits"),
         path("dashboard/api-keys", keys.show_keys, name="keys"),
         path("dashboard/api-keys/create", keys.create_key, name="key_create"),

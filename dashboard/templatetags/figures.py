@@ -51,6 +51,12 @@ def cost(nano: int) -> SafeString:
     return _money(nano, format_usd(nano, places=places_for(nano, least=4)))
 
 
+@register.simple_tag
+def exact(nano: int) -> SafeString:
+    """Write an amount to the last nano-dollar, where it is one of a sum."""
+    return _money(nano, exact_usd(nano))
+
+
 def _money(nano: int, text: str) -> SafeString:
     return format_html('<data value="{}" title="{}">{}</data>', nano_to_usd(nano), exact_usd(nano), text)
 

@@ -13,6 +13,7 @@ from accounts.selectors.apikeys import api_keys_of
 from accounts.selectors.workspaces import workspaces_of
 from accounts.services.apikeys import create_api_key, revoke_api_key
 from accounts.services.workspaces import set_member
+from gateway.selectors.usage import recent_requests
 from lumyx.lib import clock
 from tests.browser.conftest import OpenPage, axe_violations, overflow_of
 from tests.dashboard.pages import fill_catalog
@@ -225,7 +226,8 @@ def test_the_signed_in_pages_are_accessible_and_never_too_wide(
     open_page: OpenPage, full: Cast, theme: str, size: str
 ) -> None:
     page = open_dashboard(open_page, theme=theme, size=size)
-    for address in (*PAGES, "/dashboard/api-keys?new", "/dashboard/usage?range=custom"):
+    request_page = f"/dashboard/usage/{recent_requests(full.workspace.pk, limit=1)[0].id.hex}"
+    for address in (*PAGES, "/dashboard/api-keys?new", "/dashboard/usage?range=custom", request_page):
         page.goto(address)
         assert overflow_of(page) <= 0, address
         assert axe_violations(page) == [], address

@@ -80,7 +80,7 @@ def test_the_last_requests_show_key_state_tokens_cost_and_time(alice: Client, ca
     assert 'title="$0.004200001">$0.0042</data>' in html
     assert f'title="{at:%Y-%m-%d %H:%M:%S} UTC">5 min ago</time>' in html
     assert "1.23 s" in html
-    assert html.index("upside/down</td>") < html.index("lumyx-plus_v1</td>")
+    assert html.index("upside/down</a></td>") < html.index("lumyx-plus_v1</a></td>")
 
 
 def test_spend_requests_and_tokens_are_summed_over_three_periods() -> None:

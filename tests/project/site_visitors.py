@@ -13,7 +13,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.models import User, Workspace
 from accounts.roles import Role
 from accounts.services.apikeys import create_api_key
-from tests.factories import make_cast, make_member, make_user
+from tests.dashboard.usage_rows import make_request
+from tests.factories import fund, make_cast, make_member, make_user
 
 #: The columns of the table. ``other`` owns another workspace; ``staff`` may enter the admin, has no permission there, and is in
 #: no workspace. The five roles are in the workspace that the addresses are about.
@@ -27,6 +28,7 @@ class World:
     browsers: dict[str, Client]
     workspace: Workspace
     key_prefix: str
+    request_id: str
 
     def address_of(self, route: str) -> str:
         """Return an address of a route that is about something that exists, in the workspace where there is one."""
@@ -40,6 +42,7 @@ class World:
     def _filled(self, route: str) -> str:
         values = {
             "prefix": self.key_prefix,
+            "request_id": self.request_id,
             "slug": "quickstart",
             "name": "20260101-000000-1.log",
             "object_id": str(self._object_of(route)),
@@ -60,7 +63,7 @@ class World:
 
 
 def make_world() -> World:
-    """Make a browser for each visitor, and a key in Alice's workspace."""
+    """Make a browser for each visitor, and a key and a request in Alice's workspace."""
     cast = make_cast()
     staff = make_user("staff@example.com")
     staff.is_staff = True
@@ -76,7 +79,9 @@ def make_world() -> World:
             browser.force_login(user)
         browsers[visitor] = browser
     key = create_api_key(workspace=cast.workspace, name="Alice's key", created_by=cast.alice)
-    return World(browsers, cast.workspace, key.row.prefix)
+    fund(cast.workspace, "1")
+    request_id = make_request(cast.workspace, key=key.row).request_id
+    return World(browsers, cast.workspace, key.row.prefix, request_id.hex)
 
 
 def all_routes() -> list[str]:

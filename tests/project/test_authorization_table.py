@@ -49,6 +49,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard": MEMBERS,
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
     "dashboard/usage": MEMBERS,
+    "dashboard/usage/<slug:request_id>": ("login hidden ok ok ok ok ok denied", "method"),
     "dashboard/credits": ("login ok denied ok denied ok ok denied", "method"),
     "dashboard/api-keys": MEMBERS,
     "dashboard/api-keys/create": ("method", "login form denied denied form form form denied"),
