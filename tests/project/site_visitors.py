@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.models import User, Workspace
 from accounts.roles import Role
 from accounts.services.apikeys import create_api_key
+from billing.services.mutes import unsubscribe_token
 from tests.factories import make_cast, make_member, make_user
 
 #: The columns of the table. ``other`` owns another workspace; ``staff`` may enter the admin, has no permission there, and is in
@@ -41,6 +42,7 @@ class World:
         values = {
             "prefix": self.key_prefix,
             "slug": "quickstart",
+            "token": unsubscribe_token(self.workspace.owner_id, kind="low_balance"),
             "name": "20260101-000000-1.log",
             "object_id": str(self._object_of(route)),
             "content_type_id": "1",
