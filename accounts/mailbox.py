@@ -12,8 +12,9 @@ from typing import Any
 from django.conf import settings
 
 FILE_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-#: What the backend calls its files. Nothing else opens: no folder, no dot, no slash.
-FILE_NAME = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9]+\.log")
+#: What the backend calls its files, and the place of a message in its file, counted from 1 and left out for the first: two
+#: connections of one second can have one name. Nothing else opens: no folder, no dot, no slash.
+MESSAGE_NAME = re.compile(r"(?P<file>[0-9]{8}-[0-9]{6}-[0-9]+\.log)(?:\.(?P<place>[1-9][0-9]{0,3}))?")
 SEPARATOR = re.compile(rb"^-{79}$", re.MULTILINE)
 LINK = re.compile(r"https?://[^\s<>\"]+")
 NEWEST = 100
@@ -28,6 +29,8 @@ class DevelopmentMessage:
     subject: str
     at: dt.datetime
     text: str
+    #: As a mail program shows it; empty where there is none.
+    html: str = ""
 
     @property
     def links(self) -> list[str]:
@@ -62,17 +65,18 @@ def newest_messages() -> list[DevelopmentMessage]:
     folder = _folder()
     if folder is None or not folder.is_dir():
         return []
-    files = sorted((path for path in folder.iterdir() if FILE_NAME.fullmatch(path.name)), reverse=True)
-    return [_read(path) for path in files[:NEWEST]]
+    files = sorted((path for path in folder.iterdir() if MESSAGE_NAME.fullmatch(path.name)), reverse=True)
+    return [message for path in files[:NEWEST] for message in reversed(_read(path))][:NEWEST]
 
 
 def message_named(name: str) -> DevelopmentMessage | None:
     """Return the message in a file, or None: unknown, not a message's name, or not in development."""
     folder = _folder()
-    if folder is None or not FILE_NAME.fullmatch(name):
+    match = MESSAGE_NAME.fullmatch(name)
+    if folder is None or match is None:
         return None
-    path = folder / name
-    return _read(path) if path.is_file() else None
+    path = folder / match["file"]
+    return next((message for message in _read(path) if message.name == name), None) if path.is_file() else None
 
 
 def newest_message_to(address: str) -> DevelopmentMessage | None:
@@ -80,15 +84,23 @@ def newest_message_to(address: str) -> DevelopmentMessage | None:
     return next((message for message in newest_messages() if message.to.lower() == address.lower()), None)
 
 
-def _read(path: Path) -> DevelopmentMessage:
-    """Read a file's first message: allauth sends one message through each connection, so a file holds one."""
-    raw = SEPARATOR.split(path.read_bytes())[0]
+def _read(path: Path) -> list[DevelopmentMessage]:
+    """Read a file's messages, oldest first."""
+    parts = [part for part in SEPARATOR.split(path.read_bytes()) if part.strip()]
+    return [
+        _parse(part.lstrip(b"\n"), name=path.name if place == 1 else f"{path.name}.{place}", path=path)
+        for place, part in enumerate(parts, start=1)
+    ]
+
+
+def _parse(raw: bytes, *, name: str, path: Path) -> DevelopmentMessage:
     parsed = email.message_from_bytes(raw, EmailMessage, policy=email.policy.default)
-    body = parsed.get_body(("plain",))
+    text, html = (parsed.get_body((kind,)) for kind in ("plain", "html"))
     return DevelopmentMessage(
-        name=path.name,
+        name=name,
         to=str(parsed["to"] or ""),
         subject=str(parsed["subject"] or ""),
         at=dt.datetime.fromtimestamp(path.stat().st_mtime, tz=dt.UTC),
-        text=str(body.get_content()) if body is not None else "",
+        text=str(text.get_content()) if text is not None else "",
+        html=str(html.get_content()) if html is not None else "",
     )

@@ -2,12 +2,13 @@
 
 from django.urls import include, path
 
-from accounts.views import AddressesView, development_mail, development_message
+from accounts.views import AddressesView, development_html, development_mail, development_message
 
 development_patterns = (
     [
         path("mail", development_mail, name="mail"),
         path("mail/<str:name>", development_message, name="message"),
+        path("mail/<str:name>/html", development_html, name="message_html"),
     ],
     "dev",
 )

@@ -1,4 +1,4 @@
-"""Two pages: a person's e-mail addresses, and (in development only) the messages that would have been sent."""
+"""A person's e-mail addresses, and (in development only) the messages that would have been sent."""
 
 from typing import cast
 
@@ -7,7 +7,9 @@ from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.csp import CSP
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csp import csp_override
 from django.views.decorators.http import require_safe
 
 from accounts import mailbox
@@ -48,3 +50,15 @@ def development_message(request: HttpRequest, name: str) -> HttpResponse:
     if message is None:
         raise Http404
     return render(request, "account/development_message.html", {"sent_message": message})
+
+
+# Mail carries its style inline, which no page of ours may: this one can do nothing but be looked at.
+@csp_override({"default-src": [CSP.NONE], "style-src": [CSP.UNSAFE_INLINE], "frame-ancestors": [CSP.NONE]})
+@never_cache
+@require_safe
+def development_html(request: HttpRequest, name: str) -> HttpResponse:
+    """Show a message as a mail program does. 404 outside development, and for a message without HTML."""
+    message = mailbox.message_named(name)
+    if message is None or not message.html:
+        raise Http404
+    return HttpResponse(message.html)

@@ -1,11 +1,23 @@
-"""Celery's door to the ledger: thin."""
+"""Celery's door to the ledger and to what is owed: thin."""
 
 from celery import shared_task
 
-from billing.services import ledger
+from billing.services import ledger, low_balance, notice_sending
 
 
 @shared_task(name="billing.sweep_grants")
 def sweep_grants() -> int:
     """Write off expired credit everywhere; return how many grants lost something. Admission does not depend on it."""
     return ledger.sweep_grants()
+
+
+@shared_task
+def send_notices() -> int:
+    """Send the e-mails that are owed; return how many were done with."""
+    return notice_sending.send_notices()
+
+
+@shared_task
+def alert_low_balances() -> int:
+    """Owe a notice to workspaces whose balance fell below a threshold; return how many."""
+    return low_balance.alert_low_balances()

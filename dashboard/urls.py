@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from dashboard.views import credits, docs, keys, models, overview, requests, site, usage, workspaces
+from dashboard.views import credits, docs, keys, models, overview, requests, site, unsubscribe, usage, workspaces
 
 site_patterns: tuple[list[URLPattern], str] = (
     [
@@ -12,6 +12,7 @@ site_patterns: tuple[list[URLPattern], str] = (
         path("docs", docs.index, name="docs"),
         path("docs/<slug:slug>", docs.page, name="doc"),
         path("docs/<slug:slug>.md", docs.source, name="doc_source"),
+        path("unsubscribe/<str:token>", unsubscribe.unsubscribe, name="unsubscribe"),
         path("llms.txt", docs.llms, name="llms"),
         path("robots.txt", site.robots, name="robots"),
         path("site.webmanifest", site.webmanifest, name="webmanifest"),

@@ -8,12 +8,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lumyx.settings.dev")
 
 app = Celery("lumyx")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+# For every thread: pages run in other threads than the one that imports this, and would queue to nowhere.
+app.set_default()
 app.autodiscover_tasks()
 
 #: task name, seconds between runs, what it does
 SCHEDULE = (
     ("gateway.tasks.sweep_holds", 30, "closes holds whose time is over"),
     ("billing.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
+    ("billing.tasks.send_notices", 60, "sends the e-mails that are owed, where no worker was asked to or one failed"),
+    ("billing.tasks.alert_low_balances", 300, "owes an e-mail where a balance fell below a threshold"),
     ("gateway.tasks.roll_up_usage", 60, "adds new usage events to the hourly and daily tables"),
     ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
     ("gateway.tasks.check_rollups", 86_400, "recounts yesterday and alarms where the roll-ups say something else"),

@@ -7,6 +7,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.utils.csp import CSP
 
+from lumyx.env import Env
+from lumyx.lib.money import MoneyError, usd_to_nano
+
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 #: What a development installation keeps; another folder makes a second installation from the same checkout.
 LOCAL_DIR = Path(os.environ.get("LUMYX_LOCAL_DIR") or BASE_DIR / ".local").resolve()
@@ -152,6 +155,9 @@ LOGGING: dict[str, Any] = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
 
+#: Dollars. People are told when their workspace's balance falls below one of them; an empty list tells nobody.
+LUMYX_LOW_BALANCE_USD = ["5", "1"]
+
 # Web process (lumyx.serve). After SIGTERM /readyz says 503 for the first time, then requests under way have the second to end.
 LUMYX_DRAIN_SECONDS: float = 0
 LUMYX_GRACE_SECONDS = 3
@@ -210,6 +216,23 @@ def database_from_url(url: str) -> dict[str, Any]:
             **options,
         },
     }
+
+
+def dollar_amounts(env: Env, name: str, default: list[str]) -> list[str]:
+    """Return a variable's amounts in dollars, with commas between them; "none" is the empty list. Bad ones are env's problems."""
+    amounts = env.items(name, default)
+    if amounts == ["none"]:
+        return []
+    for amount in amounts:
+        try:
+            is_amount = usd_to_nano(amount) > 0
+        except MoneyError:
+            is_amount = False
+        if not is_amount:
+            env.problems.append(
+                f"{name} has {amount!r} in it; it must be dollars above zero, with commas between them, or none."
+            )
+    return amounts
 
 
 def mailer_from_url(url: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from lumyx.env import Env
 from lumyx.settings.base import *  # noqa: F403  a settings module is the sum of its base and its own lines
-from lumyx.settings.base import cache_at, database_from_url, mailer_from_url
+from lumyx.settings.base import cache_at, database_from_url, dollar_amounts, mailer_from_url
 
 env = Env()
 
@@ -44,6 +44,7 @@ elif LUMYX_EMAIL_VERIFICATION:
         "EMAIL_URL is not set (smtp://user:password@host:587?tls=1). "
         "To run without mail, switch verification off: LUMYX_EMAIL_VERIFICATION=0."
     )
+LUMYX_LOW_BALANCE_USD = dollar_amounts(env, "LOW_BALANCE_USD", ["5", "1"])
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "LumyxAI <no-reply@localhost>")
 
 _https = LUMYX_SITE_URL.startswith("https://")

@@ -7,6 +7,7 @@ from accounts.services.apikeys import NewApiKey, create_api_key
 from accounts.services.policies import accept_policy
 from accounts.services.users import create_user
 from billing.services.ledger import admit
+from billing.services.notices import owe
 from billing.services.tiers import set_limits, set_tier
 from billing.types import Admission
 from lumyx.lib.ids import uuid7
@@ -32,6 +33,7 @@ def furnished(cast: Cast, key: NewApiKey) -> Cast:
     set_tier(cast.workspace.pk, tier_slug="vip1")
     set_limits(cast.workspace.pk, requests_per_minute=5)
     accept_policy(cast.workspace.pk, policy="uncensored", accepted_by="alice@example.com")
+    owe("dispute_opened", workspace_id=cast.workspace.pk, key="dispute_opened:dp_1", facts={"amount": 10**10})
     admission = Admission(
         request_id=uuid7(),
         workspace_id=cast.workspace.pk,

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.services.apikeys import NewApiKey, create_api_key
 from billing.models import CreditGrant, Hold, LedgerEntry, Tier, Wallet
+from billing.services.notices import owe
 from billing.services.tiers import set_limits, set_tier
 from tests.accounts.admin_pages import a_row_of, page_of, staff
 from tests.factories import Cast, fund, make_workspace
@@ -82,6 +83,7 @@ def more_rows(cast: Cast) -> None:
         fund(workspace, "1")
         set_tier(workspace.pk, tier_slug="vip2")
         set_limits(workspace.pk, daily_requests=1)
+        owe("dispute_opened", workspace_id=workspace.pk, key=f"dispute_opened:{number}", facts={"amount": 10**9})
 
 
 @pytest.mark.parametrize("model", [model for model in OURS if model not in {Tier, Hold}])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, EmailMultiAlternatives, mailers
 from django.test import Client
 from pytest_django import Settings
 
@@ -98,3 +98,40 @@ def test_outside_development_there_is_no_such_page(
     assert client.get(f"/dev/mail/{name}").status_code == 404
     assert mailbox.newest_messages() == []
     assert mailbox.message_named(name) is None
+
+
+def test_every_message_of_a_file_is_shown(folder: Path) -> None:
+    mailers.default.send_messages(
+        [EmailMessage(f"number {number}", "text", "a@example.com", [f"{number}@example.com"]) for number in range(3)]
+    )
+    [path] = folder.iterdir()
+    assert [message.subject for message in mailbox.newest_messages()] == ["number 2", "number 1", "number 0"]
+    for shown in mailbox.newest_messages():
+        assert mailbox.message_named(shown.name) == shown
+    assert mailbox.message_named(path.name + ".3") is not None
+    for place in ("1", "0", "4", "03"):
+        assert mailbox.message_named(f"{path.name}.{place}") is None
+    message = mailbox.newest_message_to("1@example.com")
+    assert message is not None
+    assert message.subject == "number 1"
+
+
+@pytest.mark.django_db
+def test_html_is_shown_as_it_is_and_can_do_nothing(folder: Path, client: Client) -> None:
+    message = EmailMultiAlternatives("Two", "plain", "a@example.com", ["b@example.com"])
+    message.attach_alternative('<p style="color:red">rich</p>', "text/html")
+    message.send()
+    name = next(folder.iterdir()).name
+    assert f'href="/dev/mail/{name}/html"' in client.get(f"/dev/mail/{name}").text
+    shown = client.get(f"/dev/mail/{name}/html")
+    assert '<p style="color:red">rich</p>' in shown.text
+    policy = shown["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
+    assert client.post(f"/dev/mail/{name}/html").status_code == 405
+    folder.joinpath(name).unlink()
+    assert client.get(f"/dev/mail/{name}/html").status_code == 404
+    send()
+    plain = next(folder.iterdir()).name
+    assert "As a mail program shows it" not in client.get(f"/dev/mail/{plain}").text
+    assert client.get(f"/dev/mail/{plain}/html").status_code == 404

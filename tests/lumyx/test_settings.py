@@ -189,3 +189,18 @@ def test_a_command_of_django_without_a_database_says_so_in_words(tmp_path: Path)
     assert done.returncode == 1
     assert done.stderr.startswith("The database cannot be used:")
     assert "start-make-run-or-set-DATABASE_URL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "amounts"),
+    [({}, ["5", "1"]), ({"LOW_BALANCE_USD": "20, 2.50"}, ["20", "2.50"]), ({"LOW_BALANCE_USD": "none"}, [])],
+)
+def test_an_operator_sets_when_a_balance_is_low(variables: dict[str, str], amounts: list[str]) -> None:
+    assert load("lumyx.settings.prod", GOOD | variables, "s.LUMYX_LOW_BALANCE_USD").stdout == f"{amounts}\n"
+
+
+@pytest.mark.parametrize("value", ["5,much", "0", "-1", "5,none", "1e-10"])
+def test_a_low_balance_that_is_no_amount_stops_the_start(value: str) -> None:
+    refused = load("lumyx.settings.prod", GOOD | {"LOW_BALANCE_USD": value})
+    assert refused.returncode == 1
+    assert "LOW_BALANCE_USD" in refused.stderr

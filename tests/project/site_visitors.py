@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.models import User, Workspace
 from accounts.roles import Role
 from accounts.services.apikeys import create_api_key
+from billing.services.mutes import unsubscribe_token
 from tests.dashboard.usage_rows import make_request
 from tests.factories import fund, make_cast, make_member, make_user
 
@@ -44,6 +45,7 @@ class World:
             "prefix": self.key_prefix,
             "request_id": self.request_id,
             "slug": "quickstart",
+            "token": unsubscribe_token(self.workspace.owner_id, kind="low_balance"),
             "name": "20260101-000000-1.log",
             "object_id": str(self._object_of(route)),
             "content_type_id": "1",
