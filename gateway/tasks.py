@@ -23,7 +23,7 @@ def sweep_holds() -> int:
 
 
 @shared_task
-def roll_up_usage() -> int:
+def aggregate_usage() -> int:
     """Add new usage events to the hourly and daily tables."""
     return rollups.roll_up()
 

@@ -31,6 +31,8 @@ def make_partitions() -> list[str]:
 
 def _make_partition(month: dt.date) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
+        # One after another: of two workers at once both would miss the same partition, and the second fail to make it.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('gateway.usage_partitions'))")
         cursor.execute("SELECT gateway_make_usage_partition(%s)", [month])
         (was_missing,) = cursor.fetchone()
     return bool(was_missing)
