@@ -20,6 +20,7 @@ SCHEDULE = (
     ("billing.tasks.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
     ("gateway.tasks.aggregate_usage", 60, "adds new usage events to the hourly and daily tables"),
     ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
+    ("gateway.tasks.drop_old_usage", 86_400, "drops months of usage events that are older than the operator keeps"),
     ("gateway.tasks.check_rollups", 86_400, "recounts yesterday and alarms where the roll-ups say something else"),
 )
 app.conf.beat_schedule = {

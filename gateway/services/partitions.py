@@ -20,7 +20,7 @@ def make_partitions() -> list[str]:
     made: list[str] = []
     today = clock.now().date()
     for ahead in range(MONTHS_AHEAD + 1):
-        month = _month_after(today, ahead)
+        month = month_after(today, ahead)
         try:
             if _make_partition(month):
                 made.append(f"{month:%Y-%m}")
@@ -46,6 +46,7 @@ def default_partition_rows() -> int:
     return int(count)
 
 
-def _month_after(day: dt.date, months: int) -> dt.date:
+def month_after(day: dt.date, months: int) -> dt.date:
+    """Return the first day of the month that comes so many months after a day's (or before it: below zero)."""
     years, month = divmod(day.month - 1 + months, 12)
     return dt.date(day.year + years, month + 1, 1)

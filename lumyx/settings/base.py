@@ -180,6 +180,8 @@ LUMYX_SETTLEMENT_WAIT = 60.0
 LUMYX_SETTLEMENT_QUEUE = 20_000
 #: A hold lives this long without being extended by its process; the sweeper closes it at its next run (30 s).
 LUMYX_HOLD_LEASE: float = 45.0
+#: Months of usage events that are kept beside the present one; 0: all, for ever. Roll-ups and the ledger always stay.
+LUMYX_USAGE_RETENTION_MONTHS = 0
 #: "open": sandbox models are listed and every key may call them; "test_keys": unlisted, test keys only.
 LUMYX_SANDBOX = "test_keys"
 
