@@ -83,3 +83,15 @@ def event_count(workspace_id: int | None = None) -> tuple[int, int]:
         )
         count, charge = cursor.fetchone()
     return count, charge
+
+
+def events_of_day(day: dt.date) -> int:
+    """Return how many usage events were started on a UTC day, counted one by one."""
+    since = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
+    with patient_cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM gateway_usageevent WHERE started_at >= %s AND started_at < %s",
+            [since, since + dt.timedelta(days=1)],
+        )
+        (count,) = cursor.fetchone()
+    return int(count)
