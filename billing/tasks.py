@@ -5,7 +5,7 @@ from celery import shared_task
 from billing.services import ledger, low_balance, notice_sending
 
 
-@shared_task(name="billing.sweep_grants")
+@shared_task
 def sweep_grants() -> int:
     """Write off expired credit everywhere; return how many grants lost something. Admission does not depend on it."""
     return ledger.sweep_grants()

@@ -6,7 +6,7 @@ import logging
 from celery import shared_task
 
 from gateway.selectors.usage_audit import rollup_differences
-from gateway.services import partitions, rollups
+from gateway.services import partitions, retention, rollups
 from gateway.services.sweeping import sweep_expired_holds
 from lumyx.lib import clock
 
@@ -23,7 +23,7 @@ def sweep_holds() -> int:
 
 
 @shared_task
-def roll_up_usage() -> int:
+def aggregate_usage() -> int:
     """Add new usage events to the hourly and daily tables."""
     return rollups.roll_up()
 
@@ -40,6 +40,12 @@ def make_partitions() -> list[str]:
             stray,
         )
     return partitions.make_partitions()
+
+
+@shared_task
+def drop_old_usage() -> list[str]:
+    """Drop the months of usage events that are older than LUMYX_USAGE_RETENTION_MONTHS."""
+    return retention.drop_old_usage()
 
 
 @shared_task

@@ -12,14 +12,22 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.set_default()
 app.autodiscover_tasks()
 
-#: task name, seconds between runs, what it does
+#: A run that no worker took within this time (seconds; at least as long as between two runs) is dropped: after an outage of
+#: the workers the queue holds a few runs, not thousands. It is long enough for clocks that differ.
+EXPIRY_FLOOR = 600
+
+#: task name (its dotted path), seconds between runs, what it does
 SCHEDULE = (
     ("gateway.tasks.sweep_holds", 30, "closes holds whose time is over"),
-    ("billing.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
+    ("billing.tasks.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
     ("billing.tasks.send_notices", 60, "sends the e-mails that are owed, where no worker was asked to or one failed"),
     ("billing.tasks.alert_low_balances", 300, "owes an e-mail where a balance fell below a threshold"),
-    ("gateway.tasks.roll_up_usage", 60, "adds new usage events to the hourly and daily tables"),
+    ("gateway.tasks.aggregate_usage", 60, "adds new usage events to the hourly and daily tables"),
     ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
+    ("gateway.tasks.drop_old_usage", 86_400, "drops months of usage events that are older than the operator keeps"),
     ("gateway.tasks.check_rollups", 86_400, "recounts yesterday and alarms where the roll-ups say something else"),
 )
-app.conf.beat_schedule = {name: {"task": name, "schedule": seconds} for name, seconds, _ in SCHEDULE}
+app.conf.beat_schedule = {
+    name: {"task": name, "schedule": seconds, "options": {"expires": max(seconds, EXPIRY_FLOOR)}}
+    for name, seconds, _ in SCHEDULE
+}

@@ -16,6 +16,7 @@ from proofs.ledger_race import ledger_race
 from proofs.outages import outages
 from proofs.quota_race import quota_race
 from proofs.report import Report
+from proofs.rollups import rollups
 from proofs.slow_clients import slow_clients
 from proofs.soak import soak
 
@@ -25,6 +26,7 @@ type Proof = Callable[[Report, bool], None]
 PROOFS: Mapping[str, Proof] = {
     "ledger": ledger,
     "ledger-race": ledger_race,
+    "rollups": rollups,
     "balance-race": balance_race,
     "quota-race": quota_race,
     "kill": kill,

@@ -111,6 +111,16 @@ class DailyUsage(_Rollup):
         return f"{self.workspace_id} {self.day}"
 
 
+class DroppedUsage(models.Model):
+    """A month whose usage events retention removed; their roll-ups and ledger entries are still there."""
+
+    month = models.DateField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m}"
+
+
 class UsageWatermark(models.Model):
     """Up to which transaction the roll-up has counted; moved in the transaction that counted."""
 

@@ -20,7 +20,7 @@ def make_partitions() -> list[str]:
     made: list[str] = []
     today = clock.now().date()
     for ahead in range(MONTHS_AHEAD + 1):
-        month = _month_after(today, ahead)
+        month = month_after(today, ahead)
         try:
             if _make_partition(month):
                 made.append(f"{month:%Y-%m}")
@@ -31,6 +31,8 @@ def make_partitions() -> list[str]:
 
 def _make_partition(month: dt.date) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
+        # One after another: of two workers at once both would miss the same partition, and the second fail to make it.
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('gateway.usage_partitions'))")
         cursor.execute("SELECT gateway_make_usage_partition(%s)", [month])
         (was_missing,) = cursor.fetchone()
     return bool(was_missing)
@@ -44,6 +46,7 @@ def default_partition_rows() -> int:
     return int(count)
 
 
-def _month_after(day: dt.date, months: int) -> dt.date:
+def month_after(day: dt.date, months: int) -> dt.date:
+    """Return the first day of the month that comes so many months after a day's (or before it: below zero)."""
     years, month = divmod(day.month - 1 + months, 12)
     return dt.date(day.year + years, month + 1, 1)

@@ -12,6 +12,7 @@ from django.db.backends.utils import CursorWrapper
 
 from accounts.services.keyuse import note_key_use
 from gateway.selectors.patience import patient_cursor
+from gateway.selectors.usage_retention import oldest_month_kept
 from gateway.selectors.usage_sql import MEASURES, contributions, sums
 
 WATERMARK = "usage"
@@ -51,7 +52,7 @@ def roll_up() -> int:
     Raises WatermarkAheadError; ``rebuild`` is the way out.
     """
     with patient_cursor() as cursor:
-        low = _locked_watermark(cursor)
+        low = locked_watermark(cursor)
         # A statement of its own, after the lock: everything below ``high`` is decided and visible to the next one.
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         (high,) = cursor.fetchone()
@@ -73,26 +74,38 @@ def roll_up() -> int:
 def rebuild() -> int:
     """Count all events anew; returns how many there are. Roll-ups of days whose events are gone stay as they are.
 
+    A day is gone when it is before the first event, or before the months that retention left (gateway.services.retention):
+    events that are left of such days, by a request that came just before midnight, are in those roll-ups already.
+
     For a database that was restored into a new cluster, whose transaction ids mean nothing there. Reads and writes every
     event, and requests wait to be recorded while it runs.
     """
     with patient_cursor() as cursor:
-        _locked_watermark(cursor)
+        locked_watermark(cursor)
         cursor.execute("LOCK TABLE gateway_usageevent IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute("SELECT count(*), min(started_at) FROM gateway_usageevent")
         count, first = cursor.fetchone()
         if first is not None:
-            # 3 is older than every transaction that there can be; an amended event simply is what it says now.
-            cursor.execute("UPDATE gateway_usageevent SET committed_xid = '3', amended_xid = NULL")
+            kept = oldest_month_kept()
+            if kept is not None:
+                first = max(first, dt.datetime.combine(kept, dt.time(), tzinfo=dt.UTC))
             first = first.astimezone(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            # Every transaction is younger than both; an amended event simply is what it says now. What stays in the roll-ups
+            # of days that are gone is put below the watermark.
+            cursor.execute(
+                "UPDATE gateway_usageevent SET amended_xid = NULL,"
+                " committed_xid = (CASE WHEN started_at < %s THEN '2' ELSE '3' END)::xid8",
+                [first],
+            )
             cursor.execute("DELETE FROM gateway_hourlyusage WHERE hour >= %s", [first])
             cursor.execute("DELETE FROM gateway_dailyusage WHERE day >= %s", [first.date()])
-        cursor.execute("UPDATE gateway_usagewatermark SET xid = 0, at = now() WHERE name = %s", [WATERMARK])
+        cursor.execute("UPDATE gateway_usagewatermark SET xid = 3, at = now() WHERE name = %s", [WATERMARK])
     roll_up()
     return int(count)
 
 
-def _locked_watermark(cursor: CursorWrapper) -> int:
+def locked_watermark(cursor: CursorWrapper) -> int:
+    """Return the watermark, and keep roll-ups from running until the transaction ends."""
     cursor.execute("INSERT INTO gateway_usagewatermark (name, xid) VALUES (%s, 0) ON CONFLICT DO NOTHING", [WATERMARK])
     cursor.execute("SELECT xid FROM gateway_usagewatermark WHERE name = %s FOR UPDATE", [WATERMARK])
     (xid,) = cursor.fetchone()

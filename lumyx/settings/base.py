@@ -137,9 +137,19 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TIMEZONE = "UTC"
+# A run that was lost with its worker is delivered again; tasks are idempotent, so twice is harmless and never is not.
 CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Seconds. A statement may take 600 (gateway.selectors.patience), a task a few of them; the broker delivers a run again only after
+# the longest that a task may take. Limits hold in a worker of processes; one of threads knows none.
+CELERY_TASK_SOFT_TIME_LIMIT = 1500
+CELERY_TASK_TIME_LIMIT = 1800
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2, "visibility_timeout": 3600}
+# The broker may be away for as long as it likes: workers and beat try on.
+CELERY_BROKER_CONNECTION_RETRY = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 LOGGING: dict[str, Any] = {
@@ -176,6 +186,8 @@ LUMYX_SETTLEMENT_WAIT = 60.0
 LUMYX_SETTLEMENT_QUEUE = 20_000
 #: A hold lives this long without being extended by its process; the sweeper closes it at its next run (30 s).
 LUMYX_HOLD_LEASE: float = 45.0
+#: Months of usage events that are kept beside the present one; 0: all, for ever. Roll-ups and the ledger always stay.
+LUMYX_USAGE_RETENTION_MONTHS = 0
 #: "open": sandbox models are listed and every key may call them; "test_keys": unlisted, test keys only.
 LUMYX_SANDBOX = "test_keys"
 

@@ -27,6 +27,7 @@ LUMYX_HEAD_DEADLINE = LUMYX_BODY_DEADLINE = LUMYX_READ_DEADLINE = float(
 )
 # Below twenty seconds a short outage would find holds closed, and their credit spent by other requests.
 LUMYX_HOLD_LEASE = env.integer("HOLD_LEASE_SECONDS", 45, low=20, high=3600)
+LUMYX_USAGE_RETENTION_MONTHS = env.integer("LUMYX_USAGE_RETENTION_MONTHS", 0, high=1200)
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 
 LUMYX_EMAIL_VERIFICATION = env.flag("LUMYX_EMAIL_VERIFICATION", default=True)

@@ -279,7 +279,7 @@ def test_rolling_up_notes_when_keys_were_used_at_most_once_a_minute(workspace: W
     def use(seconds: int) -> dt.datetime | None:
         record_usage([usage_record(api_key_id=key.pk, started_at=at + dt.timedelta(seconds=seconds))])
         deadline = clock.monotonic() + 30
-        while tasks.roll_up_usage() == 0 and clock.monotonic() < deadline:
+        while tasks.aggregate_usage() == 0 and clock.monotonic() < deadline:
             pass
         key.refresh_from_db()
         return key.last_used_at
