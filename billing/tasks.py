@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing.services import ledger, low_balance, notice_sending
+from billing.services import ledger, low_balance, notice_sending, vip
 
 
 @shared_task
@@ -21,3 +21,9 @@ def send_notices() -> int:
 def alert_low_balances() -> int:
     """Owe a notice to workspaces whose balance fell below a threshold; return how many."""
     return low_balance.alert_low_balances()
+
+
+@shared_task
+def refresh_vip_credits() -> int:
+    """Grant the VIP credit that is due, also for time that was missed; return how many grants were made."""
+    return vip.refresh()
