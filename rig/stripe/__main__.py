@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+from lumyx.lib import clock
 from rig.stripe.delivery import pack, post
 from rig.stripe.server import FakeStripe
 from rig.stripe.state import Record
@@ -19,10 +20,10 @@ def deliver(events: "queue.Queue[Record]", *, url: str, secret: str) -> None:
         event = events.get()
         for wait in WAITS_S:
             time.sleep(wait)
-            status = post(url, pack(event, secrets=[secret], at=int(time.time())))
+            status = post(url, pack(event, secrets=[secret], at=int(clock.now().timestamp())))
             if 200 <= status < 300:
                 break
-            print(f"{event['id']} {event['type']}: {url} answered {status or 'nothing'}", file=sys.stderr)
+            sys.stderr.write(f"{event['id']} {event['type']}: {url} answered {status or 'nothing'}\n")
 
 
 def main() -> None:
@@ -43,7 +44,8 @@ def main() -> None:
         settings = {"url": options.webhook, "secret": options.secret}
         threading.Thread(target=deliver, args=(events,), kwargs=settings, daemon=True).start()
     with fake:
-        print(f"FakeStripe on {fake.url}", flush=True)
+        sys.stdout.write(f"FakeStripe on {fake.url}\n")
+        sys.stdout.flush()
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -9,10 +9,13 @@ from rig.stripe.payments import add_intent, fail, succeed
 from rig.stripe.state import Record, State, StripeError
 
 CREATE = frozenset(
-    "automatic_tax cancel_url client_reference_id currency customer customer_creation customer_email customer_update "
-    "expand expires_at invoice_creation line_items locale metadata mode payment_intent_data payment_method_types "
-    "saved_payment_method_options submit_type success_url".split()
-)
+    {
+        "automatic_tax", "cancel_url", "client_reference_id", "currency", "customer",
+        "customer_creation", "customer_email", "customer_update", "expand", "expires_at",
+        "invoice_creation", "line_items", "locale", "metadata", "mode", "payment_intent_data",
+        "payment_method_types", "saved_payment_method_options", "submit_type", "success_url",
+    }
+)  # fmt: skip
 INTENT_DATA = ("description", "metadata", "receipt_email", "setup_future_usage", "statement_descriptor_suffix")
 PAYS, DECLINES, AUTHENTICATES = "4242424242424242", "4000000000000002", "4000002500003155"
 
@@ -54,7 +57,9 @@ def _sum_lines(lines: list[Record]) -> tuple[int, str]:
         where = f"line_items[{index}]"
         check_known(line, ("price_data", "quantity"), where)
         price = require(line, "price_data")
-        check_known(price, ("currency", "product", "product_data", "tax_behavior", "unit_amount"), f"{where}[price_data]")
+        check_known(
+            price, ("currency", "product", "product_data", "tax_behavior", "unit_amount"), f"{where}[price_data]"
+        )
         unit = read_amount(require(price, "unit_amount"), f"{where}[price_data][unit_amount]")
         total += unit * read_amount(line.get("quantity", "1"), f"{where}[quantity]")
         currencies.add(str(require(price, "currency")).lower())

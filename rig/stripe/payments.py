@@ -7,9 +7,12 @@ from rig.stripe.forms import is_true, list_page, merge_metadata, read_amount, re
 from rig.stripe.state import Record, State, StripeError
 
 CREATE = frozenset(
-    "amount automatic_payment_methods confirm currency customer description expand metadata off_session "
-    "payment_method payment_method_types receipt_email return_url setup_future_usage statement_descriptor_suffix".split()
-)
+    {
+        "amount", "automatic_payment_methods", "confirm", "currency", "customer", "description",
+        "expand", "metadata", "off_session", "payment_method", "payment_method_types",
+        "receipt_email", "return_url", "setup_future_usage", "statement_descriptor_suffix",
+    }
+)  # fmt: skip
 MESSAGES = {
     "card_declined": "Your card was declined.",
     "authentication_required": "Your card was declined. This transaction requires authentication.",

@@ -51,7 +51,9 @@ ROUTES = (
     Route("GET", "/v1/payment_methods/{}", customers.retrieve_method),
     Route("POST", "/v1/payment_methods/{}/detach", customers.detach),
     Route("POST", "/v1/checkout/sessions", checkout.create, checkout.CREATE),
-    Route("GET", "/v1/checkout/sessions", checkout.list_sessions, LIST_PARAMS | {"customer", "payment_intent", "status"}),
+    Route(
+        "GET", "/v1/checkout/sessions", checkout.list_sessions, LIST_PARAMS | {"customer", "payment_intent", "status"}
+    ),
     Route("GET", "/v1/checkout/sessions/{}", checkout.retrieve),
     Route("POST", "/v1/checkout/sessions/{}/expire", checkout.expire),
     Route("POST", "/v1/payment_intents", payments.create, payments.CREATE),

@@ -35,7 +35,7 @@ class State:
     request: Record = field(default_factory=lambda: {"id": None, "idempotency_key": None})
     listeners: list[Callable[[Record], None]] = field(default_factory=list)
     tax_percent: int = 0
-    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def now(self) -> int:
         """Return the fake's time in Unix seconds: the set one, else the real one."""
