@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from billing import inbox_admin as inbox_admin  # registers its pages
 from billing import notices_admin as notices_admin  # registers its page
 from billing.forms import LimitOverrideForm, SubscriptionForm, TierForm
 from billing.models import CreditGrant, Hold, LedgerEntry, LimitOverride, Subscription, Tier, Wallet

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from billing.payments import inbox
 from billing.services import ledger, low_balance, notice_sending, vip
 
 
@@ -27,3 +28,9 @@ def alert_low_balances() -> int:
 def refresh_vip_credits() -> int:
     """Grant the VIP credit that is due, also for time that was missed; return how many grants were made."""
     return vip.refresh()
+
+
+@shared_task
+def apply_stripe_events() -> int:
+    """Bring what waits in the inbox into the books; return how many events were done with."""
+    return inbox.apply_waiting()

@@ -21,6 +21,7 @@ SCHEDULE = (
     ("gateway.tasks.sweep_holds", 30, "closes holds whose time is over"),
     ("billing.tasks.sweep_grants", 300, "writes off credit that expired, also in wallets that nobody uses"),
     ("billing.tasks.refresh_vip_credits", 3600, "grants the month's VIP credit, also what was missed"),
+    ("billing.tasks.apply_stripe_events", 30, "applies Stripe's events that were not applied when they came"),
     ("billing.tasks.send_notices", 60, "sends the e-mails that are owed, where no worker was asked to or one failed"),
     ("billing.tasks.alert_low_balances", 300, "owes an e-mail where a balance fell below a threshold"),
     ("gateway.tasks.aggregate_usage", 60, "adds new usage events to the hourly and daily tables"),

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from billing.views import take_stripe_event
 from dashboard.urls import dashboard_patterns, site_patterns
 from dashboard.views.errors import without_slash
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("accounts/login/", RedirectView.as_view(pattern_name="account_login", query_string=True)),
     path("accounts/signup/", RedirectView.as_view(pattern_name="account_signup", query_string=True)),
     path("", include("accounts.urls")),
+    path("webhooks/stripe", take_stripe_event, name="stripe-webhook"),
     path("accounts/", include("allauth.urls")),
     # After the include: of two patterns with one name, reverse() takes the last.
     path("login", account.login, name="account_login"),

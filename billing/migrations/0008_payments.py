@@ -19,12 +19,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="RefusedDelivery",
             fields=[
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "day", "reason", blank=True, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("day", models.DateField()),
                 ("reason", models.CharField(max_length=20)),
                 ("count", models.BigIntegerField(default=0)),
@@ -34,6 +29,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name_plural": "refused deliveries",
+                "constraints": [
+                    models.UniqueConstraint(fields=("day", "reason"), name="refused_delivery_once_a_day_and_reason")
+                ],
             },
         ),
         migrations.CreateModel(

@@ -43,7 +43,6 @@ class StripeEvent(models.Model):
 class RefusedDelivery(models.Model):
     """Deliveries to the webhook that were turned away, counted by day and reason: anybody can send them, so no row each."""
 
-    pk = models.CompositePrimaryKey("day", "reason")
     day = models.DateField()
     #: unsigned, forged, stale, wrong_mode, malformed, too_large, wrong_version, no_secret.
     reason = models.CharField(max_length=20)
@@ -55,6 +54,9 @@ class RefusedDelivery(models.Model):
 
     class Meta:
         verbose_name_plural = "refused deliveries"
+        constraints = (
+            models.UniqueConstraint(fields=["day", "reason"], name="refused_delivery_once_a_day_and_reason"),
+        )
 
     def __str__(self) -> str:
         return f"{self.count} {self.reason} on {self.day}"

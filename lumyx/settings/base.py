@@ -152,6 +152,12 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# Payments. Without a key they are off; without a secret the webhook refuses. Several secrets: one is being replaced.
+STRIPE_SECRET_KEY = ""
+STRIPE_WEBHOOK_SECRETS: list[str] = []
+# Another address than Stripe's own, for a stand-in; never in production.
+STRIPE_API_BASE = ""
+
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

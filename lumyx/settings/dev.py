@@ -56,6 +56,10 @@ LUMYX_SITE_URL = env.text("LUMYX_SITE_URL", f"http://127.0.0.1:{_run.get('port',
 )
 LUMYX_SANDBOX = "open"
 
+STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY", "")
+STRIPE_WEBHOOK_SECRETS = env.items("STRIPE_WEBHOOK_SECRET", [])
+STRIPE_API_BASE = env.text("STRIPE_API_BASE", "")
+
 MAILERS = {
     "default": {
         "BACKEND": "django.core.mail.backends.filebased.EmailBackend",

@@ -29,6 +29,8 @@ CELERY_BROKER_URL = "memory://"
 CELERY_TASK_ALWAYS_EAGER = True
 LUMYX_SITE_URL = "http://testserver"
 LUMYX_SANDBOX = "open"
+# Nothing is signed with it outside of the tests.
+STRIPE_WEBHOOK_SECRETS = ["whsec_only_for_tests"]
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

@@ -115,6 +115,7 @@ def _add_charge(state: State, intent: Record, *, status: str, paid: bool) -> Rec
         currency=intent["currency"], customer=intent["customer"], payment_intent=intent["id"], status=status,
         payment_method=intent["payment_method"], metadata=dict(intent["metadata"]), refunded=False, disputed=False,
         balance_transaction=None, failure_code=None, failure_message=None, description=intent["description"],
+        receipt_url=f"{state.base_url}/receipts/{intent['id']}" if paid else None,
     )  # fmt: skip
 
 

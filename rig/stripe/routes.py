@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rig.stripe import checkout, customers, payments, reversals
+from rig.stripe import catalog, checkout, customers, payments, reversals
 from rig.stripe.forms import LIST_PARAMS, check_known, list_page
 from rig.stripe.state import Record, State, StripeError
 
@@ -50,6 +50,13 @@ ROUTES = (
     Route("GET", "/v1/payment_methods", customers.list_methods, LIST_PARAMS | {"customer", "type"}),
     Route("GET", "/v1/payment_methods/{}", customers.retrieve_method),
     Route("POST", "/v1/payment_methods/{}/detach", customers.detach),
+    Route("POST", "/v1/products", catalog.create_product, catalog.PRODUCT),
+    Route("GET", "/v1/products/{}", catalog.retrieve_product),
+    Route("POST", "/v1/products/{}", catalog.update_product, catalog.PRODUCT),
+    Route("POST", "/v1/prices", catalog.create_price, catalog.PRICE),
+    Route("GET", "/v1/prices", catalog.list_prices, LIST_PARAMS | {"lookup_keys", "product"}),
+    Route("GET", "/v1/prices/{}", catalog.retrieve_price),
+    Route("POST", "/v1/prices/{}", catalog.update_price, catalog.PRICE_UPDATE),
     Route("POST", "/v1/checkout/sessions", checkout.create, checkout.CREATE),
     Route(
         "GET", "/v1/checkout/sessions", checkout.list_sessions, LIST_PARAMS | {"customer", "payment_intent", "status"}

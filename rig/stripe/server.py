@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import threading
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -67,9 +68,21 @@ class FakeStripe:
         with self.lock:
             return copy.deepcopy(checkout.pay(self.state, session, number, approved=approved))
 
-    def dispute(self, charge: str, amount: int | None = None) -> Record:
-        """Dispute a charge."""
+    def advance_to(self, at: datetime) -> None:
+        """Move the clock forward to an aware time. Raises StripeError for a step back."""
+        self.set_clock(int(at.timestamp()))
+
+    def refund(self, payment_intent: str, amount: int | None = None) -> Record:
+        """Refund a payment intent, whole without an amount, as from Stripe's dashboard."""
+        params: Record = {"payment_intent": payment_intent} | ({} if amount is None else {"amount": amount})
         with self.lock:
+            return copy.deepcopy(reversals.create_refund(self.state, [], params))
+
+    def dispute(self, charge: str, amount: int | None = None) -> Record:
+        """Dispute a charge, named by its id or by that of its payment intent."""
+        with self.lock:
+            if charge.startswith("pi_"):
+                charge = self.state.find("payment_intent", charge)["latest_charge"] or charge
             return copy.deepcopy(reversals.open_dispute(self.state, charge, amount))
 
     def close_dispute(self, dispute: str, *, won: bool) -> Record:

@@ -9,7 +9,7 @@ from typing import Any
 from lumyx.lib import clock
 
 type Record = dict[str, Any]
-API_VERSION = "2025-09-30.clover"
+API_VERSION = "2026-10-28.endive"
 EVENTS_KEPT_S = 30 * 86400
 
 

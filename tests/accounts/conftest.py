@@ -6,10 +6,13 @@ from django.test import Client
 from accounts.services.apikeys import NewApiKey, create_api_key
 from accounts.services.policies import accept_policy
 from accounts.services.users import create_user
+from billing.models import StripeEvent
+from billing.payments.webhook import RefusedError, count_refusal
 from billing.services.ledger import admit
 from billing.services.notices import owe
 from billing.services.tiers import set_limits, set_tier
 from billing.types import Admission
+from lumyx.lib import clock
 from lumyx.lib.ids import uuid7
 from tests.factories import PASSWORD, Cast, fund, make_cast
 
@@ -34,6 +37,7 @@ def furnished(cast: Cast, key: NewApiKey) -> Cast:
     set_limits(cast.workspace.pk, requests_per_minute=5)
     accept_policy(cast.workspace.pk, policy="uncensored", accepted_by="alice@example.com")
     owe("dispute_opened", workspace_id=cast.workspace.pk, key="dispute_opened:dp_1", facts={"amount": 10**10})
+    from_stripe("1")
     admission = Admission(
         request_id=uuid7(),
         workspace_id=cast.workspace.pk,
@@ -53,3 +57,11 @@ def operator(db: None) -> Client:
     client = Client()
     client.force_login(create_user("op@example.com", password=PASSWORD, is_operator=True))
     return client
+
+
+def from_stripe(number: str) -> None:
+    """Add an event to the inbox, and a delivery that was turned away."""
+    StripeEvent.objects.create(
+        id=f"evt_{number}", type="customer.created", object_id="cus_1", payload={}, happened_at=clock.now()
+    )
+    count_refusal(RefusedError(f"forged {number}", "No."), sender="127.0.0.1", body=b"{}")

@@ -14,6 +14,7 @@ from billing.models import CreditGrant, Hold, LedgerEntry, Tier, Wallet
 from billing.services.notices import owe
 from billing.services.tiers import set_limits, set_tier
 from tests.accounts.admin_pages import a_row_of, page_of, staff
+from tests.accounts.conftest import from_stripe
 from tests.factories import Cast, fund, make_workspace
 
 OUR_APPS = {"accounts", "billing"}
@@ -84,6 +85,7 @@ def more_rows(cast: Cast) -> None:
         set_tier(workspace.pk, tier_slug="vip2")
         set_limits(workspace.pk, daily_requests=1)
         owe("dispute_opened", workspace_id=workspace.pk, key=f"dispute_opened:{number}", facts={"amount": 10**9})
+        from_stripe(f"more-{number}")
 
 
 @pytest.mark.parametrize("model", [model for model in OURS if model not in {Tier, Hold}])

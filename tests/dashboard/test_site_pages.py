@@ -24,7 +24,10 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; manifest-src 'self'"
 )
-TEMPLATES = sorted((Path(settings.BASE_DIR) / "templates").rglob("*.html"))
+#: All but e-mails: mail programs read styles inline, and nowhere else.
+TEMPLATES = sorted(
+    path for path in (Path(settings.BASE_DIR) / "templates").rglob("*.html") if "emails" not in path.parts
+)
 
 HOSTILE = """
 [[models]]

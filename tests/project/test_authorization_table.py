@@ -21,6 +21,7 @@ ANSWERS: dict[str, tuple[set[int], tuple[str, ...]]] = {
     "denied": ({403}, ()),
     "hidden": ({404}, ()),
     "method": ({405}, ()),
+    "unsigned": ({400}, ()),  # a delivery that Stripe did not sign
 }
 
 #: Rows that many addresses share. One word stands for every visitor; else there is one for each, in the order of VISITORS:
@@ -44,6 +45,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "llms.txt": READ_ONLY,
     # whoever holds the signed link, signed in or not
     "unsubscribe/<str:token>": ("ok", "ok"),
+    "webhooks/stripe": ("method", "unsigned"),
     "robots.txt": READ_ONLY,
     "site.webmanifest": READ_ONLY,
     "favicon.ico": ("moved", "method"),
@@ -109,8 +111,9 @@ TABLE: dict[str, tuple[str, str]] = {
     "<path:page>/": ("hidden", "hidden"),
 }
 
-#: Where a form's token is not asked for: mail programs send RFC 8058's one-click POST without a cookie, and the address is signed.
-WITHOUT_FORM_TOKEN = {"unsubscribe/<str:token>"}
+#: Where a form's token is not asked for: mail programs send RFC 8058's one-click POST without a cookie, and the address is signed;
+#: Stripe signs its deliveries.
+WITHOUT_FORM_TOKEN = {"unsubscribe/<str:token>", "webhooks/stripe"}
 
 #: The admin knows no roles of workspaces, so one member stands for all of them there.
 ADMIN_VISITORS = ("anonymous", "owner", "staff")

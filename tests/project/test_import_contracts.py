@@ -27,6 +27,7 @@ VIOLATIONS = {
     ),
     "The dashboard shows; it owns no rows": ("dashboard/planted.py", "from billing.models import Tier"),
     "Ledger rows have one writer": ("billing/services/planted.py", "from billing.models.ledger import Wallet"),
+    "One module speaks to Stripe": ("billing/services/planted.py", "import stripe"),
     "Only the upstream client speaks HTTP to providers": ("gateway/store/planted.py", "import httptools"),
 }
 

@@ -4,6 +4,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -269,3 +270,28 @@ def test_events_arrive_as_arranged() -> None:
     assert sorted(int(event["id"]) for event in shuffled) == sorted([n for n in range(20) if n != 3] * 2)
     assert shuffled != sorted(shuffled, key=lambda event: int(event["id"]))
     assert arrange(events, delayed=lambda event: event["id"] == "0")[-1] == {"id": "0"}
+
+
+def test_the_methods_name_a_payment_by_its_intent_and_a_time_by_a_datetime(
+    fake: FakeStripe, client: stripe.StripeClient
+) -> None:
+    _, intent = _pay(fake, client)
+    fake.advance_to(datetime.fromtimestamp(START + 60, UTC))
+    refund = fake.refund(intent.id, 100)
+    assert (refund["created"], refund["amount"]) == (START + 60, 100)
+    assert client.v1.refunds.retrieve(refund["id"]).charge == intent.latest_charge.id
+    assert fake.dispute(intent.id)["charge"] == intent.latest_charge.id
+
+
+def test_a_lookup_key_names_one_price_and_moves_only_when_asked(client: stripe.StripeClient) -> None:
+    product = client.v1.products.create({"name": "Plus"}).id
+    params: Any = {"product": product, "currency": "usd", "unit_amount": 2000, "lookup_key": "plus"}
+    params["recurring"] = {"interval": "month"}
+    first = client.v1.prices.create(params)
+    assert (first.type, first.unit_amount) == ("recurring", 2000)
+    with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
+        client.v1.prices.create(params)
+    second = client.v1.prices.create(params | {"transfer_lookup_key": True})
+    assert [row.id for row in client.v1.prices.list({"lookup_keys": ["plus"]}).data] == [second.id]
+    with pytest.raises(stripe.InvalidRequestError, match="unknown parameter"):
+        client.v1.prices.update(first.id, {"unit_amount": 1} | {})  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Buying credit: our order comes first, Stripe's page takes the money, and what Stripe then says makes the credit."""
+
+from accounts.models import Workspace
+from billing.models import CreditOrder, OrderKind
+from billing.payments import orders, stripe_api
+from billing.payments.customers import customer_for
+from billing.payments.errors import PaymentsError
+from billing.payments.money import CURRENCY, cents_of
+from billing.payments.objects import CheckoutSession
+from lumyx.lib.money import NANO_PER_USD, format_usd
+
+#: US dollars: what the page offers, and the least and the most of an amount of one's own.
+PRESETS = (5, 10, 25, 50, 100)
+LEAST, MOST = 5, 1000
+
+
+class AmountError(PaymentsError, ValueError):
+    """An amount of credit that is not sold."""
+
+
+def start_checkout(
+    workspace: Workspace, *, user_id: int, email: str, amount: int, success_url: str, cancel_url: str
+) -> CheckoutSession:
+    """Order credit for ``amount`` nano-USD, and return the checkout at Stripe (``url``) where it is paid.
+
+    Raises:
+        AmountError: below, above or not whole cents.
+        PaymentsOffError, StripeUnreachableError, StripeRefusedError: nothing was ordered that could be paid.
+    """
+    if not LEAST * NANO_PER_USD <= amount <= MOST * NANO_PER_USD:
+        raise AmountError(f"Credit is sold from ${LEAST} to ${MOST:,} at a time, not for {format_usd(amount)}.")
+    try:
+        cents = cents_of(amount)
+    except ValueError:
+        raise AmountError("Credit is sold in whole cents.") from None
+    customer = customer_for(workspace, email=email)
+    order = CreditOrder.objects.create(
+        workspace=workspace, kind=OrderKind.CHECKOUT, amount=amount, created_by_id=user_id
+    )
+    carried = {orders.ORDER_ID: str(order.pk)}
+    session = stripe_api.send(
+        CheckoutSession,
+        stripe_api.client().v1.checkout.sessions.create,
+        params={
+            "mode": "payment",
+            "customer": customer,
+            "client_reference_id": workspace.slug,
+            "line_items": [
+                {
+                    "quantity": 1,
+                    "price_data": {
+                        "currency": CURRENCY,
+                        "unit_amount": cents,
+                        "product_data": {"name": f"{format_usd(amount)} of LumyxAI credit"},
+                    },
+                }
+            ],
+            "metadata": carried,
+            "payment_intent_data": {"metadata": carried},
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+        },
+        key=f"checkout:{order.pk}",
+    )
+    order.session_id = session.id
+    order.save(update_fields=["session_id"])
+    return session

@@ -1,0 +1,88 @@
+"""The inbox's worker: events are applied one by one, each marked in the transaction that applied it.
+
+Several workers may run: rows are taken with SKIP LOCKED. Stripe away: the event stays, and is tried again with growing pauses.
+Something that cannot be applied stays failed, is logged as an error, and waits for an operator (``retry``).
+"""
+
+import datetime as dt
+import logging
+
+from django.db import transaction
+
+from billing.models import EventState, StripeEvent
+from billing.payments import apply
+from billing.payments.errors import NotAppliedError, NotOursError, PaymentsOffError, StripeUnreachableError
+from lumyx.lib import clock
+
+logger = logging.getLogger(__name__)
+
+#: Pauses in seconds double from the first to the second of these; after so many attempts an event has failed.
+FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS = 5, 3600, 40
+
+
+class UnknownEventError(LookupError):
+    """There is no such event in the inbox."""
+
+
+def apply_waiting(*, limit: int = 500) -> int:
+    """Apply events that wait, at most ``limit``; return how many were done with."""
+    done = 0
+    while done < limit and _apply_next():
+        done += 1
+    return done
+
+
+def retry(event_id: str) -> StripeEvent:
+    """Apply an event again, whatever became of it, and return its row. Twice is once. Raises UnknownEventError."""
+    changed = StripeEvent.objects.filter(pk=event_id).update(
+        state=EventState.NEW, next_attempt_at=clock.now(), attempts=0, error=""
+    )
+    if not changed:
+        raise UnknownEventError(f"There is no event {event_id!r} in the inbox.")
+    _apply_next(event_id)
+    return StripeEvent.objects.get(pk=event_id)
+
+
+def _apply_next(event_id: str | None = None) -> bool:
+    """Take one event that is due and apply it; False if there is none."""
+    try:
+        with transaction.atomic():
+            due = StripeEvent.objects.filter(state=EventState.NEW, next_attempt_at__lte=clock.now())
+            if event_id is not None:
+                due = due.filter(pk=event_id)
+            event = due.order_by("next_attempt_at", "pk").select_for_update(skip_locked=True, of=("self",)).first()
+            if event is None:
+                return False
+            taken = event.pk
+            event.state = EventState.DONE if apply.apply_event(event) else EventState.IGNORED
+            event.error = ""
+            event.finished_at = clock.now()
+            event.save(update_fields=["state", "error", "finished_at"])
+    except NotOursError as error:
+        _finish(taken, EventState.IGNORED, str(error))
+    except (StripeUnreachableError, PaymentsOffError) as error:
+        _postpone(taken, str(error))
+    except NotAppliedError as error:
+        _finish(taken, EventState.FAILED, str(error))
+        logger.error("The event %s was not applied: %s", taken, error)
+    except Exception as error:
+        # Whatever it is, the next event must not wait for it.
+        logger.exception("The event %s could not be applied.", taken)
+        _postpone(taken, f"{type(error).__name__}: {error}")
+    return True
+
+
+def _finish(event_id: str, state: EventState, error: str) -> None:
+    StripeEvent.objects.filter(pk=event_id).update(state=state, error=error[:2000], finished_at=clock.now())
+
+
+def _postpone(event_id: str, error: str) -> None:
+    event = StripeEvent.objects.get(pk=event_id)
+    event.attempts += 1
+    event.error = error[:2000]
+    pause = min(FIRST_PAUSE * 2 ** min(event.attempts - 1, 20), LONGEST_PAUSE)
+    event.next_attempt_at = clock.now() + dt.timedelta(seconds=pause)
+    if event.attempts >= MAX_ATTEMPTS:
+        event.state, event.finished_at = EventState.FAILED, clock.now()
+        logger.error("The event %s was given up after %d attempts: %s", event_id, event.attempts, error)
+    event.save(update_fields=["attempts", "error", "next_attempt_at", "state", "finished_at"])

@@ -1,0 +1,1 @@
+"""Tests of payments, against a stand-in for Stripe on loopback."""
