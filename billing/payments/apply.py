@@ -71,6 +71,3 @@ _ABOUT: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "customer.updated": _CUSTOMER,
     "customer.deleted": _CUSTOMER,
 }
-
-#: What the endpoint at Stripe must be subscribed to.
-EVENT_TYPES = tuple(_ABOUT)

@@ -11,35 +11,11 @@ from msgspec import Struct, field
 from billing.payments.errors import NotAppliedError
 
 
-class Card(Struct, frozen=True):
-    """A card, as people know it."""
-
-    brand: str = ""
-    last4: str = ""
-    exp_month: int = 0
-    exp_year: int = 0
-
-
-class PaymentMethod(Struct, frozen=True):
-    """pm_…"""
-
-    id: str
-    type: str = ""
-    card: Card | None = None
-
-
-class InvoiceSettings(Struct, frozen=True):
-    """What a customer's invoices are paid with."""
-
-    default_payment_method: str | None = None
-
-
 class Customer(Struct, frozen=True):
     """cus_…"""
 
     id: str
     deleted: bool = False
-    invoice_settings: InvoiceSettings = field(default_factory=InvoiceSettings)
 
 
 class CheckoutSession(Struct, frozen=True):
@@ -60,14 +36,6 @@ class CheckoutSession(Struct, frozen=True):
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-class DeclinedBecause(Struct, frozen=True):
-    """Why the last attempt at a payment failed."""
-
-    code: str | None = None
-    decline_code: str | None = None
-    message: str | None = None
-
-
 class PaymentIntent(Struct, frozen=True):
     """pi_…"""
 
@@ -79,7 +47,6 @@ class PaymentIntent(Struct, frozen=True):
     amount_received: int = 0
     customer: str | None = None
     latest_charge: str | None = None
-    last_payment_error: DeclinedBecause | None = None
     livemode: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
 
