@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from rig.stripe.state import Record, State, StripeError
 
+INVOICE_PAYMENTS = "/v1/invoice_payments"
 LIST_PARAMS = frozenset({"limit", "starting_after", "ending_before", "created", "expand"})
 
 
@@ -115,6 +116,9 @@ def _expand_at(state: State, node: Any, keys: list[str], path: str) -> None:
         for item in node:
             _expand_at(state, item, keys, path)
         return
+    if isinstance(node, dict) and node.get("object") == "invoice" and keys[0] == "payments":
+        rows = [row for row in state.all("invoice_payment") if row["invoice"] == node["id"]]
+        node["payments"] = {"object": "list", "data": copy.deepcopy(rows), "has_more": False, "url": INVOICE_PAYMENTS}
     if not isinstance(node, dict) or keys[0] not in node:
         raise StripeError(f"This property cannot be expanded ({path}).", param="expand")
     value = node[keys[0]]
