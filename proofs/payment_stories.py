@@ -18,7 +18,7 @@ from django.db import transaction
 
 from accounts.models import Workspace
 from billing.models import StripeEvent, StripePrice
-from billing.payments import checkout, inbox, reconcile, stripe_api
+from billing.payments import apply, checkout, inbox, reconcile, stripe_api
 from billing.payments.customers import customer_for
 from billing.selectors.ledger import balance_of, broken_invariants, entries_of
 from billing.selectors.tiers import subscriptions_of
@@ -65,7 +65,7 @@ class Books(NamedTuple):
     lines: dict[tuple[str, str], int]
     posted: int
     frozen: bool
-    plans: list[tuple[object, ...]]
+    plans: Sequence[tuple[object, ...]]
 
 
 def draw_story(chance: random.Random) -> list[Step]:
@@ -277,14 +277,20 @@ def books_after(workspace: Workspace, bring_in: Callable[[], None]) -> Books:
 
 def differences(fake: FakeStripe, workspace: Workspace, chance: random.Random) -> list[str]:
     """Deliver a story's events in order, shuffled with copies, with half of them lost, and not at all; say what differs."""
-    events = fake.events()
+    # What the endpoint at Stripe is set up for.
+    events = [event for event in fake.events() if event["type"] in apply.TYPES]
     in_order = books_after(workspace, lambda: deliver(events))
     seed, copies = chance.randrange(2**32), chance.randrange(1, 4)
     shuffled = arrange(events, copies=copies, seed=seed, delayed=lambda event: event["created"] % 5 == 0)
     kept = arrange(events, seed=seed, dropped=lambda event: chance.random() < 0.5)
-    ways = {
+
+    def make_up_for_losses() -> None:
+        deliver(kept)
+        compare_at_stripe()
+
+    ways: dict[str, Callable[[], None]] = {
         "shuffled": lambda: deliver(shuffled),
-        "half lost": lambda: (deliver(kept), compare_at_stripe()),
+        "half lost": make_up_for_losses,
         "all lost": compare_at_stripe,
     }
     found = [] if in_order.lines else ["the story made no lines"]

@@ -171,6 +171,8 @@ LOGGING: dict[str, Any] = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
+    # Two lines for every call otherwise.
+    "loggers": {"stripe": {"level": "WARNING"}},
 }
 
 #: Dollars. People are told when their workspace's balance falls below one of them; an empty list tells nobody.

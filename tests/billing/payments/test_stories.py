@@ -21,7 +21,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=steps, day=st.integers(0, 30), tier=st.integers(0, 15), seed=st.integers(0, 2**32))
 def test_in_any_order_and_whatever_is_lost_the_books_are_the_same(
     fake: FakeStripe, story: list[Step], day: int, tier: int, seed: int
