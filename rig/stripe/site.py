@@ -43,7 +43,7 @@ def _go(address: str) -> Page:
 
 
 def _read_number(form: Record | None) -> str:
-    return (form or {}).get("number", "").replace(" ", "")
+    return str((form or {}).get("number", "")).replace(" ", "")
 
 
 def _read_approval(form: Record) -> bool | None:
