@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from billing.payments import inbox
+from billing.payments import inbox, top_up
 from billing.services import ledger, low_balance, notice_sending, vip
 
 
@@ -34,3 +34,9 @@ def refresh_vip_credits() -> int:
 def apply_stripe_events() -> int:
     """Bring what waits in the inbox into the books; return how many events were done with."""
     return inbox.apply_waiting()
+
+
+@shared_task
+def top_up_credits() -> int:
+    """Buy credit where too little is left and its people asked for that; return how many purchases were begun or ended."""
+    return top_up.top_up_due()

@@ -12,6 +12,7 @@ from billing.models.payments import (
     OrderKind,
     OrderState,
     Payment,
+    Reversal,
     StripeCustomer,
     StripePrice,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Payment",
     "Reconciliation",
     "RefusedDelivery",
+    "Reversal",
     "StripeCustomer",
     "StripeEvent",
     "StripePrice",

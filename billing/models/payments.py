@@ -141,6 +141,24 @@ class Invoice(models.Model):
         return self.number or self.stripe_id
 
 
+class Reversal(models.Model):
+    """Money of a payment that went back, or came back after all: a refund or a dispute. Each takes its share of the credit."""
+
+    #: "refund:re_…" or "dispute:du_…".
+    ref = models.CharField(max_length=110, primary_key=True)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="reversals")
+    amount = models.BigIntegerField()
+    #: The refund failed, or the dispute was won: what was taken is given again.
+    is_undone = models.BooleanField(default=False)
+    happened_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(condition=models.Q(amount__gt=0), name="reversal_amount_positive"),)
+
+    def __str__(self) -> str:
+        return self.ref
+
+
 class CreditPlan(models.Model):
     """A stretch that was paid for, and for which VIP credit comes month by month: one month, or a year of them."""
 
@@ -153,7 +171,7 @@ class CreditPlan(models.Model):
     interval = models.CharField(max_length=5)
     #: nano-USD of credit a month.
     monthly_credits = models.BigIntegerField()
-    #: What the plan before it gave a month, where this one began inside of a month: the difference is granted for the rest.
+    #: What was given already for the rest of the month in which it begins, by the plan that it takes the place of.
     replaced_credits = models.BigIntegerField(default=0)
     #: Months are counted from here.
     anchor_at = models.DateTimeField()

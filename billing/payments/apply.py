@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from billing.models import StripeEvent
-from billing.payments import charges, customers, sessions
+from billing.payments import charges, customers, invoices, sessions, top_up
 from billing.payments.errors import NotAppliedError
 
 
@@ -47,6 +47,22 @@ def _payment_if_any(data: Mapping[str, Any]) -> None:
         charges.apply_payment(_text(data["object"], "payment_intent"))
 
 
+def _needs_action(data: Mapping[str, Any]) -> None:
+    invoices.apply_invoice(_text(data["object"], "id"), asks_for_action=True)
+
+
+def _card_removed(data: Mapping[str, Any]) -> None:
+    before = data.get("previous_attributes")
+    if isinstance(before, Mapping) and before.get("customer"):
+        top_up.stop_without_card(_text(before, "customer"))
+
+
+def _nothing(data: Mapping[str, Any]) -> None:
+    """A card's new number or date needs nothing: cards are looked up when they are charged."""
+
+
+_INVOICE = _by("id", invoices.apply_invoice)
+_SUBSCRIPTION = _by("id", invoices.apply_subscription)
 _SESSION = _by("id", sessions.apply_session)
 _PAYMENT = _by("id", charges.apply_payment)
 _CUSTOMER = _by("id", customers.apply_customer)
@@ -68,6 +84,18 @@ _ABOUT: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "charge.dispute.funds_withdrawn": _payment_if_any,
     "charge.dispute.funds_reinstated": _payment_if_any,
     "charge.dispute.closed": _payment_if_any,
+    "invoice.paid": _INVOICE,
+    "invoice.payment_failed": _INVOICE,
+    "invoice.payment_action_required": _needs_action,
+    "invoice.voided": _INVOICE,
+    "invoice.marked_uncollectible": _INVOICE,
+    "customer.subscription.created": _SUBSCRIPTION,
+    "customer.subscription.updated": _SUBSCRIPTION,
+    "customer.subscription.deleted": _SUBSCRIPTION,
+    "customer.subscription.paused": _SUBSCRIPTION,
+    "customer.subscription.resumed": _SUBSCRIPTION,
+    "payment_method.detached": _card_removed,
+    "payment_method.automatically_updated": _nothing,
     "customer.updated": _CUSTOMER,
     "customer.deleted": _CUSTOMER,
 }

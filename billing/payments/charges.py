@@ -1,94 +1,76 @@
-"""Payments in the books: a payment for an order is credit, and what goes back of it takes credit back (``reversals``).
+"""Payments in the books: for an order it is credit, for an invoice see ``invoices``; what goes back takes credit back.
 
 All of it follows from what Stripe says of the payment now, so it does not matter which event came first, or twice.
 """
 
-import datetime as dt
-
 from django.db import transaction
 
-from billing.models import CreditOrder, OrderKind, OrderState, Payment
-from billing.payments import orders, stripe_api
-from billing.payments.customers import charge_of, lock_customer
+from billing.models import CreditOrder, OrderKind, OrderState, Payment, StripeCustomer
+from billing.payments import invoices, orders, stripe_api
+from billing.payments.customers import lock_customer
 from billing.payments.errors import NotAppliedError
-from billing.payments.money import CURRENCY, cents_of, nano_of
+from billing.payments.money import CURRENCY, cents_of
 from billing.payments.objects import CheckoutSession, PaymentIntent
-from billing.payments.reversals import Granted, apply_reversals
-from billing.services import ledger, notices
+from billing.payments.payment_rows import read_intent, write_payment
+from billing.payments.reversals import apply_reversals
+from billing.services import ledger, notices, returns
 
 
 def apply_payment(payment_id: str) -> None:
-    """Bring the books to what Stripe says of a payment: credit for its order, and what went back of it.
+    """Bring the books to what Stripe says of a payment: credit for what it paid, and what went back of it.
 
     Raises:
-        NotOursError: not of an order of a workspace here.
+        NotOursError: not of an order or an invoice of a workspace here.
         NotAppliedError: another currency, or an amount that is not the order's.
     """
     with transaction.atomic():
-        customer = lock_customer(_read(payment_id).customer)
+        customer = lock_customer(read_intent(payment_id).customer)
         # Read again under the lock: the first reading may be older than what another worker has applied since.
-        intent = _read(payment_id)
-        order = orders.order_of(intent.metadata.get(orders.ORDER_ID))
-        if order.workspace_id != customer.workspace_id:
-            raise NotAppliedError(f"The order {order.pk} belongs to another workspace than its customer.")
-        if intent.status != "succeeded":
-            return  # at a checkout, the person may try another card
-        _check_amount(order, intent)
-        granted = _grant(order, intent)
-        apply_reversals(_payment_row(order, intent), [granted])
+        intent = read_intent(payment_id)
+        if orders.ORDER_ID in intent.metadata:
+            _apply_to_order(customer, intent)
+        else:
+            invoices.apply_invoice_payment(customer, intent)
 
 
-def source_of(payment_id: str) -> str:
-    """Return the source of the grant that a payment makes."""
-    return f"payment:{payment_id}"
+def _apply_to_order(customer: StripeCustomer, intent: PaymentIntent) -> None:
+    order = orders.order_of(intent.metadata[orders.ORDER_ID])
+    if order.workspace_id != customer.workspace_id:
+        raise NotAppliedError(f"The order {order.pk} belongs to another workspace than its customer.")
+    if intent.status != "succeeded":
+        return  # at a checkout, the person may try another card
+    _check_amount(order, intent)
+    _grant(order, intent)
+    payment, is_new = write_payment(intent, workspace_id=order.workspace_id, order=order)
+    if is_new:
+        _owe_receipt(order, payment)
+    apply_reversals(payment)
 
 
-def _read(payment_id: str) -> PaymentIntent:
-    return stripe_api.send(PaymentIntent, stripe_api.client().v1.payment_intents.retrieve, payment_id)
-
-
-def _grant(order: CreditOrder, intent: PaymentIntent) -> Granted:
-    source = source_of(intent.id)
+def _grant(order: CreditOrder, intent: PaymentIntent) -> None:
     ledger.grant(
         workspace_id=order.workspace_id,
         kind=ledger.PAID,
         amount=order.amount,
-        source=source,
+        source=returns.payment_source(intent.id),
         note="Automatic top-up" if order.kind == OrderKind.TOP_UP else "Purchase",
     )
     orders.finish_order(order, OrderState.PAID)
-    return Granted(source, order.amount)
 
 
-def _payment_row(order: CreditOrder, intent: PaymentIntent) -> Payment:
-    charge = charge_of(intent)
-    paid_at = dt.datetime.fromtimestamp(charge.created if charge else intent.created, dt.UTC)
-    receipt_url = (charge.receipt_url if charge else None) or ""
-    payment, is_new = Payment.objects.update_or_create(
-        stripe_id=intent.id,
-        defaults={
-            "workspace_id": order.workspace_id,
-            "order": order,
-            "charge_id": charge.id if charge else "",
-            "amount": nano_of(intent.amount_received),
-            "receipt_url": receipt_url,
-            "paid_at": paid_at,
+def _owe_receipt(order: CreditOrder, payment: Payment) -> None:
+    notices.owe(
+        "receipt",
+        workspace_id=order.workspace_id,
+        key=f"receipt:{payment.stripe_id}",
+        facts={
+            "amount": payment.amount,
+            "credit": order.amount,
+            "is_top_up": order.kind == OrderKind.TOP_UP,
+            "receipt_url": payment.receipt_url,
+            "paid_at": payment.paid_at.isoformat(),
         },
     )
-    if is_new:
-        notices.owe(
-            "receipt",
-            workspace_id=order.workspace_id,
-            key=f"receipt:{intent.id}",
-            facts={
-                "amount": payment.amount,
-                "credit": order.amount,
-                "is_top_up": order.kind == OrderKind.TOP_UP,
-                "receipt_url": receipt_url,
-                "paid_at": paid_at.isoformat(),
-            },
-        )
-    return payment
 
 
 def _check_amount(order: CreditOrder, intent: PaymentIntent) -> None:

@@ -1,5 +1,7 @@
 """Buying credit: our order comes first, Stripe's page takes the money, and what Stripe then says makes the credit."""
 
+from django.conf import settings
+
 from accounts.models import Workspace
 from billing.models import CreditOrder, OrderKind
 from billing.payments import orders, stripe_api
@@ -19,9 +21,18 @@ class AmountError(PaymentsError, ValueError):
 
 
 def start_checkout(
-    workspace: Workspace, *, user_id: int, email: str, amount: int, success_url: str, cancel_url: str
+    workspace: Workspace,
+    *,
+    user_id: int,
+    email: str,
+    amount: int,
+    success_url: str,
+    cancel_url: str,
+    saves_card: bool = False,
 ) -> CheckoutSession:
     """Order credit for ``amount`` nano-USD, and return the checkout at Stripe (``url``) where it is paid.
+
+    ``saves_card``: the card is kept at Stripe, for automatic top-ups.
 
     Raises:
         AmountError: below, above or not whole cents.
@@ -37,7 +48,6 @@ def start_checkout(
     order = CreditOrder.objects.create(
         workspace=workspace, kind=OrderKind.CHECKOUT, amount=amount, created_by_id=user_id
     )
-    carried = {orders.ORDER_ID: str(order.pk)}
     session = stripe_api.send(
         CheckoutSession,
         stripe_api.client().v1.checkout.sessions.create,
@@ -45,23 +55,33 @@ def start_checkout(
             "mode": "payment",
             "customer": customer,
             "client_reference_id": workspace.slug,
-            "line_items": [
-                {
-                    "quantity": 1,
-                    "price_data": {
-                        "currency": CURRENCY,
-                        "unit_amount": cents,
-                        "product_data": {"name": f"{format_usd(amount)} of LumyxAI credit"},
-                    },
-                }
-            ],
-            "metadata": carried,
-            "payment_intent_data": {"metadata": carried},
             "success_url": success_url,
             "cancel_url": cancel_url,
+            **_sold(order, cents, saves_card=saves_card),
+            **tax_of_checkout(),
         },
         key=f"checkout:{order.pk}",
     )
     order.session_id = session.id
     order.save(update_fields=["session_id"])
     return session
+
+
+def _sold(order: CreditOrder, cents: int, *, saves_card: bool) -> dict[str, object]:
+    """Return what a checkout sells, and the marks by which its payment finds the order."""
+    carried = {orders.ORDER_ID: str(order.pk)}
+    product = {"name": f"{format_usd(order.amount)} of LumyxAI credit"}
+    price = {"currency": CURRENCY, "unit_amount": cents, "product_data": product}
+    keeps = {"setup_future_usage": "off_session"} if saves_card else {}
+    return {
+        "line_items": [{"quantity": 1, "price_data": price}],
+        "metadata": carried,
+        "payment_intent_data": {"metadata": carried, **keeps},
+    }
+
+
+def tax_of_checkout() -> dict[str, object]:
+    """Return what a checkout is told of tax: Stripe adds it where the operator switched that on."""
+    if not settings.STRIPE_AUTOMATIC_TAX:
+        return {}
+    return {"automatic_tax": {"enabled": True}, "customer_update": {"address": "auto"}}

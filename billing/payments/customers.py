@@ -1,13 +1,13 @@
 """Which customer at Stripe pays for which workspace. Its row is the lock under which everything of a workspace is applied."""
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 
 from accounts.models import Workspace
 from billing.models import StripeCustomer
 from billing.payments import stripe_api
-from billing.payments.errors import NotOursError
-from billing.payments.objects import Charge, Customer, PaymentIntent
+from billing.payments.errors import BusyError, NotOursError
+from billing.payments.objects import Customer
 
 
 def customer_for(workspace: Workspace, *, email: str) -> str:
@@ -34,10 +34,23 @@ def customer_for(workspace: Workspace, *, email: str) -> str:
 
 
 def lock_customer(customer_id: str | None) -> StripeCustomer:
-    """Lock a customer until the transaction ends, and return it. Raises NotOursError for one that no workspace has."""
+    """Lock a customer until the transaction ends, and return it.
+
+    Raises:
+        NotOursError: no workspace has this customer.
+        BusyError: somebody else has it locked for long.
+    """
     row = None
     if customer_id:
-        row = StripeCustomer.objects.select_for_update(of=("self",)).filter(stripe_id=customer_id).first()
+        with connection.cursor() as cursor:
+            # Stripe is asked under the lock, and may take its time (with the SDK's repetitions).
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 90000")
+        try:
+            row = StripeCustomer.objects.select_for_update(of=("self",)).filter(stripe_id=customer_id).first()
+        except OperationalError as error:
+            raise BusyError(
+                "Another change of this workspace's payments is under way. Try again in a moment."
+            ) from error
     if row is None:
         raise NotOursError(f"The customer {customer_id or '(none)'} pays for no workspace here.")
     return row
@@ -51,10 +64,3 @@ def apply_customer(customer_id: str) -> None:
         if customer.deleted != row.is_deleted:
             row.is_deleted = customer.deleted
             row.save(update_fields=["is_deleted"])
-
-
-def charge_of(intent: PaymentIntent) -> Charge | None:
-    """Return the charge of a payment that succeeded."""
-    if intent.latest_charge is None:
-        return None
-    return stripe_api.send(Charge, stripe_api.client().v1.charges.retrieve, intent.latest_charge)

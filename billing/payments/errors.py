@@ -13,6 +13,10 @@ class StripeUnreachableError(PaymentsError):
     """Stripe did not answer, or answered that it cannot now: the same call may work later."""
 
 
+class BusyError(PaymentsError):
+    """Something else is being done with the same workspace's payments: the same call may work later."""
+
+
 class StripeRefusedError(PaymentsError):
     """Stripe refused a call. ``code`` is Stripe's."""
 

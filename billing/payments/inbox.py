@@ -10,8 +10,16 @@ import logging
 from django.db import transaction
 
 from billing.models import EventState, StripeEvent
-from billing.payments import apply
-from billing.payments.errors import NotAppliedError, NotOursError, PaymentsOffError, StripeUnreachableError
+from billing.payments import apply, stripe_api, webhook
+from billing.payments.errors import (
+    BusyError,
+    NotAppliedError,
+    NotOursError,
+    PaymentsError,
+    PaymentsOffError,
+    StripeRefusedError,
+    StripeUnreachableError,
+)
 from lumyx.lib import clock
 
 logger = logging.getLogger(__name__)
@@ -20,7 +28,7 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS = 5, 3600, 40
 
 
-class UnknownEventError(LookupError):
+class UnknownEventError(PaymentsError, LookupError):
     """There is no such event in the inbox."""
 
 
@@ -43,6 +51,22 @@ def retry(event_id: str) -> StripeEvent:
     return StripeEvent.objects.get(pk=event_id)
 
 
+def fetch(event_id: str) -> None:
+    """Put an event into the inbox that never came, as Stripe has it (for 30 days).
+
+    Raises:
+        UnknownEventError: neither the inbox nor Stripe has it.
+        PaymentsOffError, StripeUnreachableError: Stripe cannot be asked for it.
+    """
+    if StripeEvent.objects.filter(pk=event_id).exists():
+        return
+    try:
+        event = stripe_api.fetched(stripe_api.client().v1.events.retrieve, event_id)
+    except StripeRefusedError as error:
+        raise UnknownEventError(f"Neither the inbox nor Stripe has an event {event_id!r}: {error}") from error
+    webhook.keep(event)
+
+
 def _apply_next(event_id: str | None = None) -> bool:
     """Take one event that is due and apply it; False if there is none."""
     try:
@@ -60,7 +84,7 @@ def _apply_next(event_id: str | None = None) -> bool:
             event.save(update_fields=["state", "error", "finished_at"])
     except NotOursError as error:
         _finish(taken, EventState.IGNORED, str(error))
-    except (StripeUnreachableError, PaymentsOffError) as error:
+    except (StripeUnreachableError, PaymentsOffError, BusyError) as error:
         _postpone(taken, str(error))
     except NotAppliedError as error:
         _finish(taken, EventState.FAILED, str(error))

@@ -81,10 +81,16 @@ def send[T](
     key: str | None = None,
 ) -> T:
     """Call a method of the SDK and return its answer as ``wanted``; ``key`` makes a repetition harmless."""
+    return read(wanted, fetched(method, *ids, params=params, key=key))
+
+
+def fetched(
+    method: Callable[..., Any], *ids: str, params: Mapping[str, Any] | None = None, key: str | None = None
+) -> dict[str, Any]:
+    """Call a method of the SDK and return its answer as it is."""
     options = {"idempotency_key": key} if key else {}
     with _errors_in_our_words():
-        answer = method(*ids, params=dict(params or {}), options=options)
-    return read(wanted, plain(answer))
+        return plain(method(*ids, params=dict(params or {}), options=options))
 
 
 def listed[T](

@@ -5,6 +5,7 @@ Fails closed: without a secret it refuses everything.
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -43,7 +44,12 @@ def take_delivery(body: bytes, signature: str) -> tuple[StripeEvent, bool]:
     if len(body) > MAX_BODY:
         raise RefusedError("too_large", f"A delivery has at most {MAX_BODY} bytes.", status=413)
     event = _checked(body, signature)
-    row, is_new = StripeEvent.objects.get_or_create(
+    return keep(event)
+
+
+def keep(event: Mapping[str, Any]) -> tuple[StripeEvent, bool]:
+    """Put an event that is surely Stripe's into the inbox, once; return its row, and whether it is new."""
+    return StripeEvent.objects.get_or_create(
         id=event["id"],
         defaults={
             "type": event["type"],
@@ -52,7 +58,6 @@ def take_delivery(body: bytes, signature: str) -> tuple[StripeEvent, bool]:
             "happened_at": dt.datetime.fromtimestamp(event["created"], dt.UTC),
         },
     )
-    return row, is_new
 
 
 def count_refusal(refused: RefusedError, *, sender: str, body: bytes) -> None:

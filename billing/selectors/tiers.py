@@ -7,7 +7,8 @@ from billing.types import Entitlements
 
 FREE = "free"
 
-# One query: the live subscription's tier in its current version (Free without one), under the operator's limits.
+# One query: the live subscription's tier in its current version (Free without one), under the operator's limits. One whose
+# payment failed keeps its tier for a week from the end of what was paid; a paused one gives nothing.
 _ENTITLEMENTS = """
 SELECT tier.slug, tier.name,
        coalesce(limits.requests_per_minute, tier.requests_per_minute),
@@ -16,6 +17,8 @@ FROM (SELECT DISTINCT ON (slug) * FROM billing_tier
       WHERE slug IN ('free', (SELECT s.tier_slug FROM billing_subscription s
                               WHERE s.workspace_id = %(workspace)s AND s.started_at <= statement_timestamp()
                                 AND (s.ends_at IS NULL OR s.ends_at > statement_timestamp())
+                                AND (s.status = 'active' OR s.status = 'past_due'
+                                     AND s.past_due_since > statement_timestamp() - interval '7 days')
                               ORDER BY s.started_at DESC, s.id DESC LIMIT 1))
       ORDER BY slug, version DESC) AS tier
 LEFT JOIN billing_limitoverride limits ON limits.workspace_id = %(workspace)s
@@ -61,3 +64,10 @@ def public_tiers() -> list[Tier]:
 def subscriptions_of(workspace_id: int) -> list[Subscription]:
     """Return a workspace's subscriptions, newest first."""
     return list(Subscription.objects.filter(workspace_id=workspace_id).order_by("-started_at", "-id"))
+
+
+def is_paid_for(workspace_id: int) -> bool:
+    """Tell whether a workspace pays for the tier that it has: then it is changed at Stripe, and not by hand."""
+    return Subscription.objects.filter(
+        workspace_id=workspace_id, ends_at__isnull=True, stripe_id__isnull=False
+    ).exists()

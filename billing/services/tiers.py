@@ -6,24 +6,28 @@ from django.db import transaction
 
 from accounts.models import Workspace
 from billing.models import LimitOverride, Subscription, Tier
+from billing.selectors.tiers import FREE, is_paid_for
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD
 
-FREE = "free"
 OPERATOR = "operator"
 
-#: slug, name, USD a month, requests to free models a UTC day, requests a minute, USD of VIP credit a month.
+#: slug, name, USD a month, USD a year, requests to free models a UTC day, requests a minute, USD of VIP credit a month.
 SEEDS = (
-    (FREE, "Free", 0, 25, 60, 0),
-    ("vip1", "VIP 1", 5, 100, 120, 4),
-    ("vip2", "VIP 2", 15, 300, 300, 13),
-    ("vip3", "VIP 3", 30, 600, 600, 28),
-    ("vip4", "VIP 4", 60, 1000, 1200, 60),
+    (FREE, "Free", 0, 0, 25, 60, 0),
+    ("vip1", "VIP 1", 5, 50, 100, 120, 4),
+    ("vip2", "VIP 2", 15, 150, 300, 300, 13),
+    ("vip3", "VIP 3", 30, 300, 600, 600, 28),
+    ("vip4", "VIP 4", 60, 600, 1000, 1200, 60),
 )
 
 
 class UnknownTierError(ValueError):
     """There is no tier of that slug."""
+
+
+class PaidSubscriptionError(ValueError):
+    """The workspace pays for its tier at Stripe: it changes there, not by hand."""
 
 
 class Unchanged:
@@ -43,11 +47,12 @@ def ensure_tiers() -> None:
                 name=name,
                 rank=rank,
                 monthly_price=price * NANO_PER_USD,
+                yearly_price=yearly * NANO_PER_USD,
                 monthly_credits=credit * NANO_PER_USD,
                 daily_requests=daily,
                 requests_per_minute=minute,
             )
-            for rank, (slug, name, price, daily, minute, credit) in enumerate(SEEDS)
+            for rank, (slug, name, price, yearly, daily, minute, credit) in enumerate(SEEDS)
             if slug not in existing
         ],
         ignore_conflicts=True,
@@ -59,6 +64,7 @@ def change_tier(
     *,
     name: str | None = None,
     monthly_price: int | None = None,
+    yearly_price: int | None = None,
     monthly_credits: int | None = None,
     daily_requests: int | None = None,
     requests_per_minute: int | None = None,
@@ -72,6 +78,7 @@ def change_tier(
     given = {
         "name": name,
         "monthly_price": monthly_price,
+        "yearly_price": yearly_price,
         "monthly_credits": monthly_credits,
         "daily_requests": daily_requests,
         "requests_per_minute": requests_per_minute,
@@ -96,6 +103,7 @@ def set_tier(workspace_id: int, *, tier_slug: str, source: str = OPERATOR) -> No
 
     Raises:
         UnknownTierError: no tier has that slug.
+        PaidSubscriptionError: the workspace pays for the tier that it has.
     """
     if not Tier.objects.filter(slug=tier_slug).exists():
         raise UnknownTierError(_unknown(tier_slug))
@@ -103,6 +111,10 @@ def set_tier(workspace_id: int, *, tier_slug: str, source: str = OPERATOR) -> No
         Workspace.objects.select_for_update(no_key=True).get(pk=workspace_id)
         now = _now_after(workspace_id)
         live = Subscription.objects.filter(workspace_id=workspace_id, ends_at__isnull=True)
+        if is_paid_for(workspace_id):
+            raise PaidSubscriptionError(
+                "The workspace pays for its plan. Cancel that at Stripe, or let its people change it."
+            )
         if tier_slug != FREE and live.filter(tier_slug=tier_slug).exists():
             return
         live.update(ends_at=now)

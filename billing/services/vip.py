@@ -8,11 +8,11 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from billing.models import CreditPeriod, CreditPlan, Interval, Subscription, Tier
 from billing.periods import GRACE, months_between, share_of
-from billing.services import ledger
+from billing.services import ledger, returns
 from lumyx.lib import clock
 
 #: How long after its end a paid year is still looked at for months that were missed.
@@ -46,7 +46,8 @@ def _due_of_plans(workspace_id: int | None, now: dt.datetime) -> list[_Due]:
     granted = CreditPeriod.objects.filter(source=OuterRef("source"))
     # What is over and granted need not be looked at every hour for ever.
     open_still = Q(interval=Interval.MONTH) & ~Exists(granted) | Q(interval=Interval.YEAR, ends_at__gt=now - _LOOK_BACK)
-    plans = CreditPlan.objects.filter(open_still, starts_at__lte=now)
+    # One that another took the place of at once has no length, and no month.
+    plans = CreditPlan.objects.filter(open_still, starts_at__lte=now, ends_at__gt=F("starts_at"))
     if workspace_id is not None:
         plans = plans.filter(workspace_id=workspace_id)
     return [month for plan in plans for month in _months_of(plan, now)]
@@ -55,16 +56,17 @@ def _due_of_plans(workspace_id: int | None, now: dt.datetime) -> list[_Due]:
 def _months_of(plan: CreditPlan, now: dt.datetime) -> list[_Due]:
     """Return the plan's months that have begun. One that began stays whole, though another plan takes over inside of it."""
     if plan.interval == Interval.MONTH:
-        return [_due(plan, plan.source, plan.monthly_credits, plan.starts_at, plan.ends_at)]
+        amount = max(0, plan.monthly_credits - plan.replaced_credits)
+        return [_due(plan, plan.source, amount, plan.starts_at, plan.ends_at)]
     months = []
     for number, opens, closes in months_between(plan.anchor_at, plan.starts_at, plan.ends_at):
         start = max(opens, plan.starts_at)
         if start > now:
             break
         amount = plan.monthly_credits
-        if opens < plan.starts_at:
-            # It began inside of a month: what the plan before it gave for the rest is there already.
-            amount = share_of(max(0, amount - plan.replaced_credits), closes - start, closes - opens)
+        if start == plan.starts_at:
+            # It may begin inside of a month, and in the place of a plan that gave something for the rest of it.
+            amount = max(0, share_of(amount, closes - start, closes - opens) - plan.replaced_credits)
         months.append(_due(plan, f"{plan.source}:{number}", amount, start, closes))
     return months
 
@@ -109,17 +111,13 @@ def _grant(month: _Due) -> bool:
                 workspace_id=month.workspace_id,
                 kind=ledger.VIP,
                 amount=month.amount,
-                source=grant_source(month.source),
+                source=returns.grant_source(month.source),
                 expires_at=month.ends_at + GRACE,
                 note=f"{month.starts_at:%-d %B %Y} to {month.ends_at:%-d %B %Y}",
             )
+            returns.follow_month(month.source)
         _end_older(month.workspace_id)
     return True
-
-
-def grant_source(period_source: str) -> str:
-    """Return the source of the grant that a period makes."""
-    return f"vip:{period_source}"
 
 
 def _end_older(workspace_id: int) -> None:
@@ -128,4 +126,4 @@ def _end_older(workspace_id: int) -> None:
     newest = periods.order_by("-starts_at").values_list("starts_at", flat=True).first()
     if newest is not None:
         over = periods.filter(ends_at__lte=newest).values_list("source", flat=True)
-        ledger.end_grants(workspace_id=workspace_id, sources=[grant_source(source) for source in over])
+        ledger.end_grants(workspace_id=workspace_id, sources=[returns.grant_source(source) for source in over])

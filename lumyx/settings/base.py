@@ -157,6 +157,8 @@ STRIPE_SECRET_KEY = ""
 STRIPE_WEBHOOK_SECRETS: list[str] = []
 # Another address than Stripe's own, for a stand-in; never in production.
 STRIPE_API_BASE = ""
+#: Let Stripe compute and add tax; the account has to be set up for that first.
+STRIPE_AUTOMATIC_TAX = False
 
 LOGGING: dict[str, Any] = {
     "version": 1,

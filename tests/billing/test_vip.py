@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.models import CreditPeriod, CreditPlan, Subscription
-from billing.periods import GRACE, month_after
+from billing.periods import GRACE, month_after, share_of
 from billing.selectors.ledger import balance_of, broken_invariants, entries_of
 from billing.services import ledger, tiers, vip
 from billing.tasks import refresh_vip_credits, sweep_grants
@@ -160,6 +160,9 @@ def test_a_year_that_changes_its_tier_inside_of_a_month_gives_the_difference(acc
     start = clock.now() - dt.timedelta(days=10)
     plan(account, start, ends_at=start + dt.timedelta(days=5))
     since = start + dt.timedelta(days=5)
+    month = month_after(start, 1) - start
+    left = month_after(start, 1) - since
+    given = share_of(4 * USD, left, month)
     plan(
         account,
         since,
@@ -167,13 +170,10 @@ def test_a_year_that_changes_its_tier_inside_of_a_month_gives_the_difference(acc
         anchor_at=start,
         ends_at=month_after(start, 12),
         tier_slug="vip2",
-        replaced_credits=4 * USD,
+        replaced_credits=given,
     )
     assert vip.refresh(account.id) == 2
-    month = month_after(start, 1) - start
-    left = month_after(start, 1) - since
-    second = dt.timedelta(seconds=1)
-    extra = 9 * USD * (left // second) // (month // second)
+    extra = share_of(13 * USD, left, month) - given
     assert sorted(grants_of(account)) == [(4 * USD, 4 * USD), (extra, extra)]
     assert balance_of(account.id).by_kind == {"vip": 4 * USD + extra}
 

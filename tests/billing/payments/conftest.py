@@ -29,7 +29,7 @@ class Shop:
     fake: FakeStripe
     account: Account
 
-    def order(self, usd: int = 10) -> CreditOrder:
+    def order(self, usd: int = 10, *, saves_card: bool = False) -> CreditOrder:
         """Start a checkout and return its order."""
         owner = self.account.workspace.owner
         session = checkout.start_checkout(
@@ -39,6 +39,7 @@ class Shop:
             amount=usd * NANO_PER_USD,
             success_url="http://testserver/dashboard/credits",
             cancel_url="http://testserver/dashboard/credits",
+            saves_card=saves_card,
         )
         return CreditOrder.objects.get(session_id=session.id)
 
@@ -51,7 +52,7 @@ class Shop:
 
     def charge_of(self, payment: str) -> str:
         """Return a payment's charge."""
-        charge: str = self._api().payment_intents.retrieve(payment).latest_charge
+        charge: str = self.api().payment_intents.retrieve(payment).latest_charge
         return charge
 
     def refund(self, payment: str, usd: int | None = None) -> str:
@@ -59,11 +60,12 @@ class Shop:
         params: dict[str, object] = {"payment_intent": payment}
         if usd is not None:
             params["amount"] = usd * 100
-        refund: str = self._api().refunds.create(params).id
+        refund: str = self.api().refunds.create(params).id
         return refund
 
     @staticmethod
-    def _api() -> Any:
+    def api() -> Any:
+        """Return the SDK's client, to do what people do at Stripe."""
         return stripe_api.client().v1
 
 
