@@ -207,6 +207,16 @@ def test_a_restart_keeps_everything(tmp_path: Path) -> None:
         assert [row.status for row in renewed] == ["paid", "paid"]
 
 
+def test_ids_of_a_lost_file_do_not_come_back(tmp_path: Path) -> None:
+    made = set()
+    for name in ("one", "two"):
+        with FakeStripe(key=KEY, file=tmp_path / name) as fake:
+            made |= {fake.state.make_id("cus"), fake.state.make_id("cus")}
+            fake.reset()
+            made.add(fake.state.make_id("cus"))
+    assert len(made) == 6
+
+
 def test_a_running_clock_can_be_moved_on(plans: Plans) -> None:
     with FakeStripe(key=KEY) as fake:
         before = fake.state.now()
