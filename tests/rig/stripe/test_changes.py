@@ -73,6 +73,17 @@ def test_credit_that_covers_a_renewal_pays_it_alone(plans: Plans) -> None:
     assert plans.types().count("charge.succeeded") == 1
 
 
+def test_less_than_a_charge_can_be_waits_on_the_balance(plans: Plans) -> None:
+    plans.subscribe()
+    plans.fake.state.objects[plans.customer]["balance"] = -1970
+    plans.fake.set_clock(FEB_28 + 3600)
+    first = plans.invoices()[-1]
+    assert (first.status, first.amount_due, first.ending_balance) == ("paid", 0, 30)
+    plans.fake.set_clock(START + 60 * DAY)
+    second = plans.invoices()[-1]
+    assert (second.starting_balance, second.amount_paid, second.ending_balance) == (30, 2030, 0)
+
+
 def test_prorations_can_wait_for_the_renewal_or_not_be_made(plans: Plans) -> None:
     subscription = plans.subscribe()
     plans.fake.set_clock(HALF)

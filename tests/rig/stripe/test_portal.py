@@ -87,6 +87,7 @@ def test_a_configuration_says_what_is_offered(plans: Plans) -> None:
     assert "does not offer" in _browse(url, action="cancel", subscription=subscription.id)[1]
     features["subscription_cancel"] = {"enabled": True, "mode": "immediately"}
     plans.api.billing_portal.configurations.update(configuration.id, {"features": features})
+    assert "Cancel now" in _browse(url)[1]
     _browse(url, action="cancel", subscription=subscription.id)
     assert plans.get(subscription.id).status == "canceled"
     plans.api.billing_portal.configurations.update(configuration.id, {"active": False})

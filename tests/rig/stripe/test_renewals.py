@@ -115,6 +115,9 @@ def test_a_subscription_may_be_left_unpaid_and_recover(plans: Plans) -> None:
     plans.fake.set_clock(_at(2026, 4, 2))
     latest = plans.invoices()[-1]
     assert (latest.status, latest.auto_advance) == ("draft", False)
+    with pytest.raises(stripe.CardError):
+        plans.api.invoices.pay(latest.id)
+    assert plans.get(subscription.id).status == "unpaid"
     plans.fake.set_card(plans.customer, "succeed")
     plans.api.invoices.pay(invoice.id)
     assert plans.get(subscription.id).status == "unpaid"
