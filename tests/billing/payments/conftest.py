@@ -50,10 +50,10 @@ class Shop:
         payment: str = self.fake.pay(order.session_id)["payment_intent"]
         return payment
 
-    def subscribe(self, tier: str = "vip1", interval: str = "month") -> str:
-        """Subscribe to a tier and return the subscription; nothing is delivered yet."""
+    def open_checkout(self, tier: str, interval: str = "month") -> str:
+        """Begin to subscribe to a tier, and return the checkout."""
         owner = self.account.workspace.owner
-        session = plans.start_plan_checkout(
+        return plans.start_plan_checkout(
             self.account.workspace,
             user_id=owner.pk,
             email=owner.email,
@@ -61,8 +61,11 @@ class Shop:
             interval=interval,
             success_url="http://testserver/dashboard/plan",
             cancel_url="http://testserver/dashboard/plan",
-        )
-        subscription: str = self.fake.subscribe_at(session.id)["id"]
+        ).id
+
+    def subscribe(self, tier: str = "vip1", interval: str = "month") -> str:
+        """Subscribe to a tier and return the subscription; nothing is delivered yet."""
+        subscription: str = self.fake.subscribe_at(self.open_checkout(tier, interval))["id"]
         return subscription
 
     def charge_of(self, payment: str) -> str:
