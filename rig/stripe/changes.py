@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rig.stripe import collection, invoices
-from rig.stripe.forms import check_known, is_true, read_amount
+from rig.stripe.forms import check_known, is_true, read_amount, read_time
 from rig.stripe.lifecycle import announce, set_period, set_price
 from rig.stripe.lines import draw_part, draw_period, item_of
 from rig.stripe.periods import add_periods, next_end
@@ -56,7 +56,7 @@ def read_change(state: State, subscription: Record, params: Record, prefix: str 
     anchor = params.get("billing_cycle_anchor", "unchanged")
     if anchor not in ("now", "unchanged"):
         raise StripeError("billing_cycle_anchor is one of now, unchanged.", param="billing_cycle_anchor")
-    at = int(params.get("proration_date", state.now()))
+    at = read_time(params.get("proration_date", state.now()), "proration_date")
     if not item["current_period_start"] <= at <= item["current_period_end"]:
         raise StripeError("proration_date must be within the current period.", param="proration_date")
     old, anew = item["price"]["recurring"], anchor == "now"
@@ -240,6 +240,7 @@ def preview(state: State, _ids: list[str], params: Record) -> Record:
         lines.append(draw_period(state, subscription, price, change.quantity, end, until))
     fields = invoices.compose(state, subscription, lines, reason=reason, start=start, end=end)
     if "proration_date" in details:
-        fields["parent"]["subscription_details"]["subscription_proration_date"] = int(details["proration_date"])
+        at = read_time(details["proration_date"], "proration_date")
+        fields["parent"]["subscription_details"]["subscription_proration_date"] = at
     identity = {"id": state.make_id(invoices.PREVIEWED), "object": "invoice", "created": state.now()}
     return identity | {"livemode": False} | fields

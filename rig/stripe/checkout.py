@@ -6,7 +6,7 @@ from rig.stripe.changes import read_price
 from rig.stripe.collection import after_payment
 from rig.stripe.customers import attach, find_live
 from rig.stripe.customers import create as create_customer
-from rig.stripe.forms import check_known, list_page, merge_metadata, read_amount, require
+from rig.stripe.forms import check_known, list_page, merge_metadata, read_amount, read_time, require
 from rig.stripe.lines import collects_tax
 from rig.stripe.payments import add_intent, fail, succeed
 from rig.stripe.state import Record, State, StripeError
@@ -41,7 +41,7 @@ def create(state: State, _ids: list[str], params: Record) -> Record:
     subtotal, currency = _sum_prices(state, lines) if mode == "subscription" else _sum_lines(lines)
     taxed = collects_tax(params)
     tax = (subtotal * state.tax_percent + 50) // 100 if taxed else 0
-    expires_at = int(params.get("expires_at", state.now() + 86400))
+    expires_at = read_time(params.get("expires_at", state.now() + 86400), "expires_at")
     if not state.now() + 1800 <= expires_at <= state.now() + 86400:
         raise StripeError("expires_at must be between 30 minutes and 24 hours from now.", param="expires_at")
     plain = (

@@ -86,9 +86,11 @@ def _settle(state: State, invoice: Record) -> None:
 
 def after_payment(state: State, invoice: Record) -> None:
     """Let the subscription follow an invoice that is paid, void or written off: its pending change, its recovery."""
+    if invoice["status"] in ("draft", "open"):
+        return
     subscription = invoices.subscription_of(state, invoice)
     pending = pending_of(state, subscription)
-    if pending and pending["invoice"] == invoice["id"] and invoice["status"] != "open":
+    if pending and pending["invoice"] == invoice["id"]:
         apply_pending(state, subscription, is_paid=invoice["status"] == "paid")
     if subscription["latest_invoice"] == invoice["id"] and subscription["status"] in ("past_due", "unpaid"):
         set_status(state, subscription, "active")
@@ -149,8 +151,7 @@ def finalize(state: State, ids: list[str], _params: Record) -> Record:
     if invoice["status"] != "draft":
         raise StripeError("This invoice is already finalized.", code="invoice_not_editable")
     invoices.finalize(state, invoice)
-    if invoice["status"] == "paid":
-        after_payment(state, invoice)
+    after_payment(state, invoice)
     return invoice
 
 

@@ -22,10 +22,10 @@ class Controls:
     tax_percent: int
 
     def reset(self) -> None:
-        """Forget everything but who listens to events."""
+        """Forget everything but who listens to events; no id is given twice."""
         with self.lock:
-            listeners = self.state.listeners
-            self.state = State(base_url=self.url, tax_percent=self.tax_percent, listeners=listeners)
+            listeners, last = self.state.listeners, self.state.last_number
+            self.state = State(self.url, tax_percent=self.tax_percent, listeners=listeners, last_number=last)
 
     def set_clock(self, at: int) -> None:
         """Move the clock forward to `at`, Unix seconds, and do what is due. Raises StripeError for a step back."""

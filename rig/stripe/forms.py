@@ -58,6 +58,13 @@ def read_amount(value: Any, param: str = "amount") -> int:
     return int(value)
 
 
+def read_time(value: Any, param: str) -> int:
+    """Return a moment in Unix seconds. Raises StripeError."""
+    if not re.fullmatch(r"[0-9]{1,11}", str(value)):
+        raise StripeError(f"Invalid timestamp: {value}", code="parameter_invalid_integer", param=param)
+    return int(value)
+
+
 def is_true(value: Any) -> bool:
     """Return whether a form's flag is set."""
     return str(value).lower() == "true"

@@ -18,7 +18,8 @@ button:focus-visible,input:focus-visible,a:focus-visible{outline:3px solid #f0a5
 a{color:#3b2f8f}.row{display:flex;flex-wrap:wrap;gap:.25rem 1rem;justify-content:space-between;padding:.5rem 0;
 border-top:1px solid #ebedf1}.row:first-of-type{border-top:0}.row span:last-child{font-variant-numeric:tabular-nums}
 .muted{color:#5a6272;margin:0}.alert{background:#fdecec;border:1px solid #d9534f;color:#7d1f1c;border-radius:.4rem;
-padding:.6rem .8rem}code{font-size:.95em}form{margin:0}summary{cursor:pointer}
+padding:.6rem .8rem}code{font-size:.95em}form{margin:0}.row+form,details{margin-top:.75rem}
+summary{cursor:pointer}.status{margin:0 0 .5rem}.muted+form{margin-top:.75rem}
 """
 
 
@@ -101,7 +102,7 @@ def draw_lines(invoice: Record) -> str:
 
 def draw_invoice(invoice: Record, *, asks: bool, number: str, error: str, back: str | None) -> str:
     """Return the hosted page of an invoice; an open one can be paid, `asks` is the bank's question."""
-    state = f"<p>Status: <strong>{escape(invoice['status'])}</strong></p>"
+    state = f'<p class="status">Status: <strong>{escape(invoice["status"])}</strong></p>'
     body = f"<section>{state}{draw_lines(invoice)}</section>"
     if invoice["status"] in ("open", "uncollectible"):
         body += (

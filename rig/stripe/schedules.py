@@ -5,7 +5,7 @@ from typing import Any
 
 from rig.stripe import changes
 from rig.stripe.changes import BEHAVIOURS, read_price
-from rig.stripe.forms import check_known, list_page, merge_metadata, read_amount, require
+from rig.stripe.forms import check_known, list_page, merge_metadata, read_amount, read_time, require
 from rig.stripe.lifecycle import ENDED, announce, end, set_price
 from rig.stripe.lines import item_of
 from rig.stripe.periods import add_periods
@@ -81,7 +81,7 @@ def _read_phases(state: State, schedule: Record, given: Any) -> list[Record]:
     for index, phase in enumerate(given):
         where = f"phases[{index}]"
         check_known(phase, PHASE, where)
-        if int(phase.get("start_date", start)) != start:
+        if read_time(phase.get("start_date", start), f"{where}[start_date]") != start:
             text = (
                 "You can not modify the start date of the current phase." if index == 0 else "Phases must be adjacent."
             )
@@ -116,7 +116,7 @@ def _read_item(state: State, phase: Record, where: str) -> tuple[Record, int]:
 
 def _read_end(phase: Record, price: Record, start: int, where: str) -> int:
     if "end_date" in phase:
-        return int(phase["end_date"])
+        return read_time(phase["end_date"], f"{where}[end_date]")
     lasts = phase.get("duration", {"interval": price["recurring"]["interval"]})
     check_known(lasts, ("interval", "interval_count"), f"{where}[duration]")
     count = read_amount(lasts.get("interval_count", "1"), f"{where}[duration][interval_count]")

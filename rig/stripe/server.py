@@ -46,6 +46,8 @@ class FakeStripe(Controls):
 
     def show(self, method: str, path: str, form: Record) -> site.Page | None:
         """Return the page at `path` as a browser asks for it, None when no page is there."""
+        if path.startswith(("/v1/", "/_control/")):
+            return None
         with self.lock:
             run_due(self.state)
             page = site.serve(self.state, method, path, form)
@@ -58,12 +60,13 @@ class FakeStripe(Controls):
             run_due(self.state)
             self.save()
 
-    def save(self) -> None:
+    def save(self, *, always: bool = False) -> None:
         """Write the state to its file, if it has one and something happened since."""
-        seen = (self.state.last_number, self.state.shift_s, self.state.frozen_at, len(self.state.replies))
-        if self.file is not None and seen != self._saved:
-            storage.save(self.state, self.file)
-            self._saved = seen
+        with self.lock:
+            seen = (self.state.last_number, self.state.shift_s, self.state.frozen_at, len(self.state.replies))
+            if self.file is not None and (always or seen != self._saved):
+                storage.save(self.state, self.file)
+                self._saved = seen
 
     def answer(self, method: str, path: str, form: str, headers: Any) -> tuple[int, Record, dict[str, str]]:
         """Return status, body and headers for an API request; the same key and parameters give the same answer."""
@@ -130,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._write(page.status, page.body, page.headers)
             elif path.startswith("/_control/"):
                 self._send(200, {"data": self.fake.control(path.removeprefix("/_control/"), parse_form(form))}, {})
-                self.fake.save()
+                self.fake.save(always=True)
             else:
                 self._send(*self.fake.answer(self.command, path, form, self.headers))
         except ConnectionAbortedError:

@@ -43,7 +43,7 @@ def _go(address: str) -> Page:
 
 
 def _read_number(form: Record | None) -> str:
-    return (form or {}).get("number", "").replace(" ", "")
+    return str((form or {}).get("number", "")).replace(" ", "")
 
 
 def _read_approval(form: Record) -> bool | None:
@@ -151,8 +151,7 @@ def _serve_portal(state: State, session_id: str, form: Record | None) -> Page:
     running = portal.find_running(state, session["customer"])
     is_open = {name: flow is None or flow["type"] == name for name in portal.FLOWS}
     if is_open["subscription_cancel"]:
-        can_cancel = features["subscription_cancel"]["enabled"]
-        parts += [_draw_subscription(state, row, can_cancel=can_cancel) for row in running]
+        parts += [_draw_subscription(state, row, features["subscription_cancel"]) for row in running]
         parts += [] if running else ["<section><p>You have no subscription.</p></section>"]
     if is_open["payment_method_update"] and features["payment_method_update"]["enabled"]:
         form_text = draw_card_form("Save card", action="card")
@@ -162,7 +161,7 @@ def _serve_portal(state: State, session_id: str, form: Record | None) -> Page:
     return _html(draw("Your plan and invoices", "".join(parts), error=error, back=session["return_url"]))
 
 
-def _draw_subscription(state: State, subscription: Record, *, can_cancel: bool) -> str:
+def _draw_subscription(state: State, subscription: Record, canceling: Record) -> str:
     item = item_of(subscription)
     price, name = item["price"], state.objects[item["price"]["product"]]["name"]
     each = f"{write_money(price['unit_amount'] * item['quantity'], price['currency'])} per {price['recurring']['interval']}"
@@ -170,9 +169,11 @@ def _draw_subscription(state: State, subscription: Record, *, can_cancel: bool) 
     rows += draw_row("Status", escape(subscription["status"].replace("_", " ")))
     ends = subscription["cancel_at"]
     rows += draw_row("Ends on" if ends else "Renews on", write_day(ends or item["current_period_end"]))
-    if not can_cancel or subscription["schedule"]:
+    if not canceling["enabled"] or subscription["schedule"]:
         return f"<section>{rows}</section>"
     action, text = ("resume", "Keep the plan") if ends else ("cancel", "Cancel at the period's end")
+    if action == "cancel" and canceling["mode"] == "immediately":
+        text = "Cancel now"
     return (
         f'<section>{rows}<form method="post"><input type="hidden" name="subscription" value="{subscription["id"]}">'
         f'<button class="quiet" name="action" value="{action}">{text}</button></form></section>'

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from pathlib import Path
 
 from rig.stripe.state import State
@@ -21,8 +22,12 @@ def save(state: State, path: Path) -> None:
 
 
 def load(state: State, path: Path) -> None:
-    """Read what was saved, if anything was; addresses of pages follow the port that is served now."""
+    """Read what was saved; addresses of pages follow the port that is served now.
+
+    Where nothing was saved, ids begin somewhere: who remembers those of another file meets none of them again.
+    """
     if not path.exists():
+        state.last_number = secrets.randbelow(10**11)
         return
     text = path.read_text()
     kept = json.loads(text)

@@ -3,7 +3,7 @@
 import copy
 
 from rig.stripe import changes, collection, customers, invoices
-from rig.stripe.forms import check_known, is_true, list_page, merge_metadata
+from rig.stripe.forms import check_known, is_true, list_page, merge_metadata, read_time
 from rig.stripe.lifecycle import ENDED, announce, end, set_price
 from rig.stripe.lines import collects_tax, draw_part, draw_period, item_of
 from rig.stripe.periods import add_periods
@@ -144,9 +144,10 @@ def _set_plain(state: State, subscription: Record, params: Record) -> None:
     if "cancel_at" in params:
         asked = params["cancel_at"]
         at = item_of(subscription)["current_period_end"] if asked in ("min_period_end", "max_period_end") else asked
-        if at and int(at) < state.now():
+        at = read_time(at, "cancel_at") if at else 0
+        if at and at < state.now():
             raise StripeError("cancel_at must be in the future.", param="cancel_at")
-        _plan_end(state, subscription, int(at or 0), bool(at))
+        _plan_end(state, subscription, at, bool(at))
         subscription["cancel_at_period_end"] = False
 
 
