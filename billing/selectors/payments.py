@@ -104,6 +104,11 @@ class TopUpSeen:
         return max(self.monthly_ceiling - self.spent, 0)
 
     @property
+    def spent_share(self) -> int:
+        """How much of the ceiling is used, in percent."""
+        return min(100 * self.spent // self.monthly_ceiling, 100) if self.monthly_ceiling else 100
+
+    @property
     def is_at_ceiling(self) -> bool:
         """Whether the next top-up must wait for the next month."""
         return self.room < self.amount
