@@ -27,6 +27,8 @@ class Offer:
     deed: str = ""
     #: Which word the button has where only the interval changes.
     is_same_tier: bool = False
+    #: The one step up that the page stresses.
+    is_next: bool = False
 
     @property
     def price(self) -> int:
@@ -59,15 +61,17 @@ def saving_of(monthly: int, yearly: int) -> str:
 def offers_for(tiers: Sequence["Tier"], plan: PlanSeen | None, *, interval: Interval) -> list[Offer]:
     """Return every tier by the month or by the year; one that is not sold by the year is left out of the years."""
     ranks = {tier.slug: tier.rank for tier in tiers}
-    return [
-        Offer(
-            tier,
-            interval,
-            _deed(tier, plan, ranks, interval),
-            is_same_tier=plan is not None and plan.tier_slug == tier.slug,
-        )
+    deeds = [
+        (tier, _deed(tier, plan, ranks, interval))
         for tier in tiers
         if interval == "month" or tier.yearly_price or tier.slug == FREE
+    ]
+    above = ranks.get(plan.tier_slug, 0) if plan else 0
+    steps = [tier.slug for tier, deed in deeds if deed in {"subscribe", "upgrade"} and tier.rank > above]
+    slug = plan.tier_slug if plan else FREE
+    return [
+        Offer(tier, interval, deed, is_same_tier=tier.slug == slug, is_next=tier.slug in steps[:1])
+        for tier, deed in deeds
     ]
 
 

@@ -4,9 +4,9 @@ import datetime as dt
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Q, Sum
+from django.db.models import Q
 
-from billing.models import AutoTopUp, CreditOrder, Interval, OrderKind, OrderState, Subscription, SubscriptionStatus
+from billing.models import AutoTopUp, CreditOrder, Interval, Subscription, SubscriptionStatus
 from billing.periods import months_between
 from lumyx.lib import clock
 
@@ -114,18 +114,11 @@ class TopUpSeen:
         return self.room < self.amount
 
 
-def top_up_of(workspace_id: int) -> TopUpSeen | None:
-    """Return a workspace's automatic top-up, None if it never had one."""
+def top_up_of(workspace_id: int, *, spent: int) -> TopUpSeen | None:
+    """Return a workspace's automatic top-up, None if it never had one; ``spent`` is what ``top_up.spent_this_month`` says."""
     row = AutoTopUp.objects.filter(workspace_id=workspace_id).first()
     if row is None:
         return None
-    month = clock.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    bought = CreditOrder.objects.filter(
-        workspace_id=workspace_id,
-        kind=OrderKind.TOP_UP,
-        state__in=[OrderState.OPEN, OrderState.PAID],
-        created_at__gte=month,
-    ).aggregate(total=Sum("amount"))
     return TopUpSeen(
         is_on=row.is_on,
         threshold=row.threshold,
@@ -133,7 +126,7 @@ def top_up_of(workspace_id: int) -> TopUpSeen | None:
         monthly_ceiling=row.monthly_ceiling,
         stopped_by=row.stopped_by,
         declines=row.declines,
-        spent=bought["total"] or 0,
+        spent=spent,
     )
 
 

@@ -61,7 +61,7 @@ def buy_credits(request: MemberRequest) -> HttpResponseBase:
 @member_required(Permission.MANAGE_BILLING)
 def set_top_up(request: MemberRequest) -> HttpResponseBase:
     """Show the form of automatic top-ups, in a dialog or on the page, and save it. Only here Stripe is asked for the card."""
-    seen = top_up_of(request.workspace.pk)
+    seen = top_up_of(request.workspace.pk, spent=top_up.spent_this_month(request.workspace.pk))
     form = TopUpForm(request.POST) if request.method == "POST" else TopUpForm(initial=_initial_of(seen))
     problem, has_card = "", None
     try:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from accounts.roles import Permission, role_allows
 from billing.payments.checkout import LEAST, MOST
 from billing.payments.stripe_api import payments_are_on
+from billing.payments.top_up import spent_this_month
 from billing.selectors.grants import CreditLeft, credit_left_of
 from billing.selectors.ledger import Balance, EntryLine, balance_of, entries_of
 from billing.selectors.payments import OrderSeen, order_seen, payment_lines_of, plan_of, top_up_of
@@ -119,7 +120,7 @@ def page_context(request: MemberRequest) -> dict[str, object]:
         "plan": plan_of(workspace.pk),
         "is_shared_quota": entitlements.quota_subject.startswith("u:"),
         "free": daily_allowance_of(entitlements),
-        "top_up": top_up_of(workspace.pk),
+        "top_up": top_up_of(workspace.pk, spent=spent_this_month(workspace.pk)),
         "payments_on": payments_are_on(),
         "grant_command": GRANT.format(slug=workspace.slug),
         "buy_form": BuyForm(initial={"chosen": "25"}),
