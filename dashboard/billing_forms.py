@@ -9,7 +9,7 @@ from billing.payments.checkout import LEAST, MOST, PRESETS
 from lumyx.lib.money import NANO_PER_USD, format_usd, usd_to_nano
 
 #: "25", "$25", "1,000", "12.50".
-_AMOUNT = re.compile(r"\$? ?(\d{1,7}|\d{1,3}(?:,\d{3})+)(\.\d{1,2})?")
+_AMOUNT = re.compile(r"\$? ?(\d{1,7}|\d{1,3}(?:,\d{3})+)(\.\d{1,2})?", re.ASCII)
 OTHER = "other"
 
 
