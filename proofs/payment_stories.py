@@ -22,7 +22,7 @@ from billing.payments import apply, checkout, inbox, reconcile, stripe_api
 from billing.payments.customers import customer_for
 from billing.selectors.ledger import balance_of, broken_invariants, entries_of
 from billing.selectors.tiers import subscriptions_of
-from billing.services import vip
+from billing.services import ledger, vip
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD
 from rig.stripe.delivery import arrange
@@ -58,8 +58,10 @@ class Played:
 
 
 class Books(NamedTuple):
-    """What a delivery made: lines by kind and reference (which grant repaid a debt depends on the order, and is left out), the
-    balance, whether it is frozen, and the plans.
+    """What a delivery made: lines by kind and reference, the balance, whether it is frozen, and the plans.
+
+    Two things depend on what was heard of first, and are not compared: which grant repaid a debt; and whether a grant expired before
+    it was taken back or after, so of each grant what it lost to time is one sum.
     """
 
     lines: dict[tuple[str, str], int]
@@ -260,10 +262,13 @@ def books_after(workspace: Workspace, bring_in: Callable[[], None]) -> Books:
     with transaction.atomic():
         bring_in()
         vip.refresh()
+        ledger.sweep_grants()
         assert broken_invariants() == []
         lines: Counter[tuple[str, str]] = Counter()
         for line in entries_of(workspace.pk, limit=10_000):
-            if line.kind != "debt_repay":
+            if line.kind in {"expire", "adjust"}:
+                lines["expire", line.grant_source] += line.amount
+            elif line.kind != "debt_repay":
                 lines[line.kind, line.ref] += line.amount
         balance = balance_of(workspace.pk)
         plans = [
@@ -272,7 +277,7 @@ def books_after(workspace: Workspace, bring_in: Callable[[], None]) -> Books:
             for row in subscriptions_of(workspace.pk)
         ]  # fmt: skip
         transaction.set_rollback(True)
-    return Books(dict(lines), balance.posted, balance.frozen, plans)
+    return Books({key: amount for key, amount in lines.items() if amount}, balance.posted, balance.frozen, plans)
 
 
 def differences(fake: FakeStripe, workspace: Workspace, chance: random.Random) -> list[str]:

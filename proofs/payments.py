@@ -41,5 +41,7 @@ def payments(report: Report, short: bool) -> None:
                 answer = json.loads(out.splitlines()[-1])
                 done += Counter(answer["done"])
                 report.wrong += answer["wrong"]
+                for text in answer["wrong"]:
+                    report.say(text)
     report.require(done["stories"] == stories, f"only {done['stories']} stories were played")
     report.note(**dict(sorted(done.items())))
