@@ -24,7 +24,9 @@ class Command(JsonCommand):
         apply.add_argument("file", metavar="FILE", help='the file, or "-" for standard input')
         apply.add_argument("--prune", action="store_true", help="also remove what the file does not name")
         subcommands.add("export", self.export, help="Print the catalog as a file; secrets are left out.")
-        subcommands.add("check", self.check_costs, help="Compare prices with costs; exit 1 if a price is below its cost.")
+        subcommands.add(
+            "check", self.check_costs, help="Compare prices with costs; exit 1 if a price is below its cost."
+        )
 
     def apply(self, *, file: str, prune: bool) -> None:
         """Apply a file, all or nothing."""
