@@ -93,6 +93,9 @@ class RouteInfo:
     upstream_model: str
     priority: int
     weight: int
+    #: What the upstream charges us, and which version of it (gateway.RouteCost); None: not known.
+    cost: Rates | None = None
+    cost_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,8 @@ def _ending(request: Admission, chance: random.Random) -> tuple[Settlement, Usag
         cache_read_tokens=chance.randrange(500),
         cache_write_tokens=chance.randrange(50),
         output_tokens=chance.randrange(2_000),
+        upstream_id=chance.choice((None, 1, 2)),
+        cost=chance.choice((None, 0, chance.randrange(HOLD))),
         usage_source="upstream",
         status=status,
         http_status=http_status,

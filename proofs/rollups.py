@@ -21,11 +21,15 @@ LEAST_KILLS, SHORT_LEAST_KILLS = 20, 2
 #: Seconds, after which the processes are lost.
 PATIENCE = 900
 
-_NUMBERS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "charge")
-_MEASURES = ("requests", "errors", *_NUMBERS)
+_NUMBERS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "charge", "absorbed")
+_MEASURES = ("requests", "errors", *_NUMBERS, "cost", "costed")
+_DAY = {"day": "(started_at AT TIME ZONE 'UTC')::date"}
+_THEIRS = {"workspace_id": "workspace_id", "api_key_id": "coalesce(api_key_id, 0)", "model": "model"}
+#: Each table's keys, as an event says them.
 _ROLLUPS = {
-    "gateway_hourlyusage": ("hour", "date_trunc('hour', started_at, 'UTC')"),
-    "gateway_dailyusage": ("day", "(started_at AT TIME ZONE 'UTC')::date"),
+    "gateway_hourlyusage": {**_THEIRS, "hour": "date_trunc('hour', started_at, 'UTC')"},
+    "gateway_dailyusage": {**_THEIRS, **_DAY},
+    "gateway_upstreamusage": {**_DAY, "model": "model", "upstream_id": "coalesce(upstream_id, 0)"},
 }
 
 
@@ -112,16 +116,17 @@ def judge(connection: psycopg.Connection, report: Report, done: dict[str, object
 
 def _differences(connection: psycopg.Connection, table: str) -> list[tuple[object, ...]]:
     """Count the events in the plainest way and return the rows that say something else."""
-    column, expression = _ROLLUPS[table]
-    keys = f"workspace_id, api_key_id, model, {column}"
+    keys = ", ".join(_ROLLUPS[table])
+    expressions = ", ".join(f"{said} AS {key}" for key, said in _ROLLUPS[table].items())
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in _NUMBERS)
     is_error = "status IN ('upstream_error', 'cut', 'expired') OR (http_status >= 400 AND status <> 'client_closed')"
-    same = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _MEASURES)
+    # An expired event that was amended leaves a row of zeros at no upstream.
+    same = " AND ".join(f"coalesce(a.{name}, 0) = coalesce(b.{name}, 0)" for name in _MEASURES)
     statement = f"""
         WITH a AS (
-            SELECT workspace_id, coalesce(api_key_id, 0) AS api_key_id, model, {expression} AS {column},
-                   count(*) AS requests, count(*) FILTER (WHERE {is_error}) AS errors, {sums}
-            FROM gateway_usageevent GROUP BY 1, 2, 3, 4
+            SELECT {expressions}, count(*) AS requests, count(*) FILTER (WHERE {is_error}) AS errors, {sums},
+                   coalesce(sum(cost), 0)::bigint AS cost, count(cost) AS costed
+            FROM gateway_usageevent GROUP BY {", ".join(_ROLLUPS[table].values())}
         )
         SELECT {keys} FROM a FULL JOIN {table} AS b USING ({keys}) WHERE NOT ({same})
     """

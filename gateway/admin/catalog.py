@@ -9,21 +9,21 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from gateway.admin.forms import CatalogModelForm, UpstreamForm
+from gateway.admin.routes import cost_in_words, warn_below_cost
+from gateway.admin.versions import VersionsInline
 from gateway.models import CatalogModel, Price, Route, Upstream
 from gateway.services.catalog_spec import TIMEOUTS
 from gateway.services.credentials import set_credential
 from gateway.services.prices import set_price
 from gateway.services.upstream_check import check_upstream
-from lumyx.lib.money import nano_to_usd
 
 if TYPE_CHECKING:  # Django's classes take their parameters in the eyes of the type checker only
     UpstreamModelAdmin = admin.ModelAdmin[Upstream]
     CatalogModelModelAdmin = admin.ModelAdmin[CatalogModel]
-    RouteModelAdmin = admin.ModelAdmin[Route]
     RouteTabularInline = admin.TabularInline[Route, CatalogModel]
     PriceTabularInline = admin.TabularInline[Price, CatalogModel]
 else:
-    UpstreamModelAdmin = CatalogModelModelAdmin = RouteModelAdmin = admin.ModelAdmin
+    UpstreamModelAdmin = CatalogModelModelAdmin = admin.ModelAdmin
     RouteTabularInline = PriceTabularInline = admin.TabularInline
 
 TEST = "_test"
@@ -112,54 +112,31 @@ class UpstreamAdmin(UpstreamModelAdmin):
 
 
 class RouteInline(RouteTabularInline):
-    """A model's routes."""
+    """A model's routes, each with what it costs; the cost is entered on the route's own page."""
 
     model = Route
     extra = 1
-    fields = ("upstream", "upstream_model", "priority", "weight", "is_enabled")
+    show_change_link = True
+    fields = ("upstream", "upstream_model", "priority", "weight", "cost_now", "is_enabled")
+    readonly_fields = ("cost_now",)
+
+    @admin.display(description="cost (USD per million)")
+    def cost_now(self, row: Route) -> str:
+        """Return what it costs now."""
+        return cost_in_words(row) if row.pk else "enter it on its own page, once saved"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
+        """Read the costs along with the routes."""
+        return super().get_queryset(request).prefetch_related("costs")
 
 
-class PriceInline(PriceTabularInline):
-    """A model's prices so far, newest first: to be read, never edited."""
+class PriceInline(VersionsInline, PriceTabularInline):
+    """A model's prices so far, newest first."""
 
     model = Price
-    extra = 0
-    can_delete = False
     verbose_name_plural = "price versions (US dollars per million tokens)"
     fields = readonly_fields = ("version", "input_usd", "output_usd", "cache_read_usd", "cache_write_usd", "created_at")
     ordering = ("-version",)
-
-    def has_add_permission(self, request: HttpRequest, obj: CatalogModel | None = None) -> bool:
-        """Versions are made by the price's fields above."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: CatalogModel | None = None) -> bool:
-        """What was charged stays explained."""
-        return False
-
-    @admin.display(description="input")
-    def input_usd(self, row: Price) -> str:
-        """Return the price of an uncached input token, times a million."""
-        return _usd(row.input)
-
-    @admin.display(description="output")
-    def output_usd(self, row: Price) -> str:
-        """Return the price of an output token, times a million."""
-        return _usd(row.output)
-
-    @admin.display(description="cache read")
-    def cache_read_usd(self, row: Price) -> str:
-        """Return the price of a token that was read from a cache, times a million."""
-        return _usd(row.cache_read)
-
-    @admin.display(description="cache write")
-    def cache_write_usd(self, row: Price) -> str:
-        """Return the price of a token that was written to a cache, times a million."""
-        return _usd(row.cache_write)
-
-
-def _usd(nano: int | None) -> str:
-    return "as input" if nano is None else nano_to_usd(nano)
 
 
 @admin.register(CatalogModel)
@@ -200,14 +177,4 @@ class CatalogModelAdmin(CatalogModelModelAdmin):
         price, is_new = set_price(obj, rates=form.rates)
         if is_new and not obj.is_free:
             self.message_user(request, f"The price of {obj} is now version {price.version}.", messages.SUCCESS)
-
-
-@admin.register(Route)
-class RouteAdmin(RouteModelAdmin):
-    """All routes in one list: what goes where, and in which order."""
-
-    list_display = ("model", "upstream", "upstream_model", "priority", "weight", "is_enabled")
-    list_filter = ("is_enabled", "upstream")
-    list_select_related = ("model", "upstream")
-    search_fields = ("model__public_id", "upstream__name", "upstream_model")
-    autocomplete_fields = ("model", "upstream")
+            warn_below_cost(request, obj.public_id)

@@ -8,12 +8,12 @@ from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from billing.rating import Rates
+from gateway.admin.versions import RateField, read_rates, shown_rates, too_high
 from gateway.models import CatalogModel, Upstream
 from gateway.models.catalog import ModelKind, Protocol
 from gateway.selectors.catalog import current_prices, rates_of
 from gateway.services.catalog_spec import CREDENTIAL_PATTERN, CREDENTIAL_RULE, TAG_PATTERN, TAG_RULE, TIMEOUTS
 from gateway.services.upstream_urls import url_problems
-from lumyx.lib.money import NANO_PER_USD, nano_to_usd, usd_to_nano
 
 if TYPE_CHECKING:  # Django's classes take their parameters in the eyes of the type checker only
     UpstreamModelForm = forms.ModelForm[Upstream]
@@ -90,32 +90,16 @@ def _sentence(problem: str) -> str:
     return text if text.endswith(".") else text + "."
 
 
-class PriceField(forms.DecimalField):
-    """US dollars per million tokens, exact to a nano-dollar."""
-
-    def __init__(self, label: str, help_text: str = "") -> None:
-        super().__init__(
-            label=label,
-            help_text=help_text,
-            required=False,
-            min_value=0,
-            max_digits=19,
-            decimal_places=9,
-            localize=False,
-        )
-        self.widget = forms.TextInput(attrs={"inputmode": "decimal", "size": "20"})
-
-
 _LIKE_INPUT = "US dollars per million tokens; empty: as input."
 
 
 class CatalogModelForm(CatalogModelModelForm):
     """A model with its current price; another price becomes a new version."""
 
-    price_input = PriceField("Input", "US dollars per million tokens. Empty: it has no price yet and cannot be called.")
-    price_output = PriceField("Output", "US dollars per million tokens.")
-    price_cache_read = PriceField("Cache read", _LIKE_INPUT)
-    price_cache_write = PriceField("Cache write", _LIKE_INPUT)
+    price_input = RateField("Input", "US dollars per million tokens. Empty: it has no price yet and cannot be called.")
+    price_output = RateField("Output", "US dollars per million tokens.")
+    price_cache_read = RateField("Cache read", _LIKE_INPUT)
+    price_cache_write = RateField("Cache write", _LIKE_INPUT)
 
     class Meta:
         model = CatalogModel
@@ -148,10 +132,8 @@ class CatalogModelForm(CatalogModelModelForm):
         price = current_prices().get(self.instance.pk) if self.instance.pk and not self.instance.is_free else None
         self._had_price = price is not None
         if price is not None:
-            rates = rates_of(price)
-            for name in ("input", "output", "cache_read", "cache_write"):
-                value = getattr(rates, name)
-                self.fields[f"price_{name}"].initial = None if value is None else nano_to_usd(value)
+            for name, shown in shown_rates(rates_of(price)).items():
+                self.fields[f"price_{name}"].initial = shown
 
     def clean_tags(self) -> list[str]:
         """Take tags as the catalog file does."""
@@ -192,8 +174,7 @@ class CatalogModelForm(CatalogModelModelForm):
                 self.add_error("price_input", "A free model has no price: empty the prices, or untick free.")
             self.rates = Rates(input=0, output=0)
             return
-        too_high = [name for name, price in given.items() if price * NANO_PER_USD >= 2**63]
-        for name in too_high:
+        for name in too_high(given):
             self.add_error(f"price_{name}", "This is more than can be stored.")
         if "input" not in given:
             if given or self._had_price:
@@ -201,6 +182,5 @@ class CatalogModelForm(CatalogModelModelForm):
             return
         if "output" not in given and values.get("kind") == ModelKind.CHAT:
             self.add_error("price_output", "Give a price; 0 is one.")
-        if not too_high:
-            nano = {name: usd_to_nano(price) for name, price in given.items()}
-            self.rates = Rates(**{"output": 0, **nano})
+        if not too_high(given):
+            self.rates = read_rates(given)

@@ -47,6 +47,7 @@ class UsageEventAdmin(UsageModelAdmin):
         "all_input",
         "output_tokens",
         "charge_usd",
+        "cost_usd",
         "duration_ms",
     )
     ordering = ("-id",)
@@ -67,6 +68,11 @@ class UsageEventAdmin(UsageModelAdmin):
     def charge_usd(self, row: UsageEvent) -> str:
         """Return the charge in US dollars."""
         return nano_to_usd(row.charge)
+
+    @admin.display(description="cost (USD)", empty_value="not known")
+    def cost_usd(self, row: UsageEvent) -> str | None:
+        """Return what it cost the operator in US dollars."""
+        return None if row.cost is None else nano_to_usd(row.cost)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[UsageEvent], search_term: str

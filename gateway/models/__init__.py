@@ -1,7 +1,7 @@
 """Rows of the gateway app: the catalog and the usage events."""
 
-from gateway.models.catalog import CatalogModel, Price, Route, Upstream
-from gateway.models.usage import DailyUsage, DroppedUsage, HourlyUsage, UsageEvent, UsageWatermark
+from gateway.models.catalog import CatalogModel, Price, Route, RouteCost, Upstream
+from gateway.models.usage import DailyUsage, DroppedUsage, HourlyUsage, UpstreamUsage, UsageEvent, UsageWatermark
 
 __all__ = [
     "CatalogModel",
@@ -10,7 +10,9 @@ __all__ = [
     "HourlyUsage",
     "Price",
     "Route",
+    "RouteCost",
     "Upstream",
+    "UpstreamUsage",
     "UsageEvent",
     "UsageWatermark",
 ]

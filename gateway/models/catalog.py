@@ -123,3 +123,34 @@ class Route(models.Model):
 
     def __str__(self) -> str:
         return self.upstream_model
+
+
+class RouteCost(models.Model):
+    """A version of what an upstream charges us on a route, in nano-USD per million tokens. Never edited, like a price.
+
+    A class without its own cost costs what input costs.
+    """
+
+    route = models.ForeignKey(Route, on_delete=models.CASCADE, related_name="costs")
+    version = models.PositiveIntegerField()
+    input = models.BigIntegerField()
+    output = models.BigIntegerField(default=0)
+    cache_read = models.BigIntegerField(null=True, blank=True)
+    cache_write = models.BigIntegerField(null=True, blank=True)
+    #: Requests that are settled from then on cost this, until the next version.
+    effective_from = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["route", "version"], name="route_cost_version_unique"),
+            models.CheckConstraint(
+                condition=models.Q(input__gte=0, output__gte=0)
+                & (models.Q(cache_read__isnull=True) | models.Q(cache_read__gte=0))
+                & (models.Q(cache_write__isnull=True) | models.Q(cache_write__gte=0)),
+                name="route_cost_not_negative",
+            ),
+        )
+        ordering = ("route", "-version")
+
+    def __str__(self) -> str:
+        return f"version {self.version}"

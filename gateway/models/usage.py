@@ -35,6 +35,8 @@ class UsageEvent(models.Model):
     upstream_id = models.BigIntegerField(null=True)
     #: The price that was charged (gateway.Price); NULL for an event written by the sweeper.
     price_id = models.BigIntegerField(null=True)
+    #: What the route cost then (gateway.RouteCost); NULL when nobody had entered it, or no route was tried.
+    route_cost_id = models.BigIntegerField(null=True)
     #: Disjoint token classes; reasoning is a part of output.
     input_tokens = models.IntegerField(default=0)
     cache_read_tokens = models.IntegerField(default=0)
@@ -44,6 +46,8 @@ class UsageEvent(models.Model):
     #: nano-USD that the workspace paid, and that rating asked for beyond the hold (the operator's loss).
     charge = models.BigIntegerField(default=0)
     absorbed = models.BigIntegerField(default=0)
+    #: nano-USD that the operator owes the upstream for these tokens; NULL: not known (never 0 for "not known").
+    cost = models.BigIntegerField(null=True)
     usage_source = models.CharField(max_length=10, choices=UsageSource)
     #: Why the upstream's numbers were changed ("clamped"), or empty.
     flags = models.CharField(max_length=200, default="", blank=True)
@@ -67,9 +71,7 @@ class UsageEvent(models.Model):
         return f"usage {self.id}"
 
 
-class _Rollup(models.Model):
-    workspace_id = models.BigIntegerField()
-    api_key_id = models.BigIntegerField()
+class _Sums(models.Model):
     model = models.CharField(max_length=200)
     requests = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
@@ -78,6 +80,18 @@ class _Rollup(models.Model):
     cache_write_tokens = models.BigIntegerField(default=0)
     output_tokens = models.BigIntegerField(default=0)
     charge = models.BigIntegerField(default=0)
+    absorbed = models.BigIntegerField(db_default=0)
+    #: The sum of the costs that are known, and of how many requests they are.
+    cost = models.BigIntegerField(db_default=0)
+    costed = models.BigIntegerField(db_default=0)
+
+    class Meta:
+        abstract = True
+
+
+class _Rollup(_Sums):
+    workspace_id = models.BigIntegerField()
+    api_key_id = models.BigIntegerField()
 
     class Meta:
         abstract = True
@@ -109,6 +123,23 @@ class DailyUsage(_Rollup):
 
     def __str__(self) -> str:
         return f"{self.workspace_id} {self.day}"
+
+
+class UpstreamUsage(_Sums):
+    """Sums of events that started on a UTC day, by model and upstream, over all workspaces: the operator's side of usage."""
+
+    day = models.DateField()
+    #: 0 stands for no upstream: none was tried, or the sweeper wrote the event.
+    upstream_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["day", "model", "upstream_id"], name="upstream_usage_unique"),)
+        # What it is in the admin.
+        verbose_name = "margin"
+        verbose_name_plural = "margins"
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.model} {self.upstream_id}"
 
 
 class DroppedUsage(models.Model):

@@ -12,6 +12,7 @@ from billing.types import Settled, Settlement
 from gateway.errors import unavailable
 from gateway.pipeline.exchange import Exchange
 from gateway.store import Store, StoreUnavailableError, UsageRecord
+from gateway.types import RouteInfo
 from lumyx.lib import clock
 
 log = logging.getLogger(__name__)
@@ -71,24 +72,34 @@ def _status(exchange: Exchange) -> str:
     return "client_closed" if exchange.client_gone else "ok"
 
 
+def _cost(route: RouteInfo | None, usage: TokenUsage) -> int | None:
+    """Return what the tokens cost us (nano-USD); None where that is not known. No tokens cost nothing on any route."""
+    if usage is NOTHING:
+        return 0
+    # Arithmetic on what is in memory already: the catalog's snapshot brought the rates along with the route.
+    return None if route is None or route.cost is None else charge_for(usage, route.cost)
+
+
 def usage_record(exchange: Exchange) -> UsageRecord:
     """Return the usage event of an exchange; charge and absorbed are the ledger's to fill in."""
     model, usage = exchange.served_model(), (exchange.usage if exchange.produced else None) or NOTHING
     source = "none" if usage is NOTHING else "estimated" if exchange.usage_is_estimate else "upstream"
-    error = exchange.error
+    error, route = exchange.error, exchange.route
     first = exchange.first_token
     return UsageRecord(
         id=exchange.id,
         workspace_id=exchange.principal.workspace_id,
         api_key_id=exchange.principal.api_key_id,
         model=model.public_id,
-        upstream_id=exchange.route.upstream.id if exchange.route is not None else None,
+        upstream_id=route.upstream.id if route is not None else None,
         price_id=model.price_id,
+        route_cost_id=route.cost_id if route is not None else None,
         input_tokens=usage.input,
         cache_read_tokens=usage.cache_read,
         cache_write_tokens=usage.cache_write,
         output_tokens=usage.output,
         reasoning_tokens=usage.reasoning,
+        cost=_cost(route, usage),
         usage_source=source,
         flags=exchange.flags,
         status=_status(exchange),

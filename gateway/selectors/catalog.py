@@ -10,7 +10,7 @@ from collections import defaultdict
 from django.conf import settings
 
 from billing.rating import Rates
-from gateway.models import CatalogModel, Price, Route, Upstream
+from gateway.models import CatalogModel, Price, Route, RouteCost, Upstream
 from gateway.types import CatalogSnapshot, ModelInfo, RouteInfo, UpstreamInfo
 from lumyx.lib.crypto import SecretError, unseal
 
@@ -49,8 +49,8 @@ def upstream_info(upstream: Upstream, *, with_credential: bool = True) -> Upstre
     )
 
 
-def rates_of(price: Price) -> Rates:
-    """Return a price's rates in nano-USD per million tokens."""
+def rates_of(price: Price | RouteCost) -> Rates:
+    """Return the rates of a price or a cost in nano-USD per million tokens."""
     return Rates(input=price.input, output=price.output, cache_read=price.cache_read, cache_write=price.cache_write)
 
 
@@ -60,6 +60,12 @@ def current_prices() -> dict[int, Price]:
     return {price.model_id: price for price in newest}
 
 
+def current_costs() -> dict[int, RouteCost]:
+    """Return the newest cost of every route that has one, by the route's row id."""
+    newest = RouteCost.objects.order_by("route_id", "-version").distinct("route_id")
+    return {cost.route_id: cost for cost in newest}
+
+
 def load_snapshot(*, with_credentials: bool = True) -> CatalogSnapshot:
     """Return every enabled model with its current price and its enabled routes, in order of priority.
 
@@ -67,10 +73,11 @@ def load_snapshot(*, with_credentials: bool = True) -> CatalogSnapshot:
     leave the credentials closed (``with_credentials=False``).
     """
     upstreams = _enabled_upstreams(with_credentials=with_credentials)
+    costs = current_costs()
     routes: dict[int, list[RouteInfo]] = defaultdict(list)
     for route in Route.objects.filter(is_enabled=True).order_by("priority", "-weight", "id"):
         if upstream := upstreams.get(route.upstream_id):
-            routes[route.model_id].append(RouteInfo(upstream, route.upstream_model, route.priority, route.weight))
+            routes[route.model_id].append(_route_info(route, upstream, costs.get(route.pk)))
     prices = current_prices()
     models: dict[str, ModelInfo] = {}
     for model in CatalogModel.objects.filter(is_enabled=True).order_by("public_id"):
@@ -94,6 +101,17 @@ def _enabled_upstreams(*, with_credentials: bool) -> dict[int, UpstreamInfo]:
                 upstream.name,
             )
     return found
+
+
+def _route_info(route: Route, upstream: UpstreamInfo, cost: RouteCost | None) -> RouteInfo:
+    return RouteInfo(
+        upstream=upstream,
+        upstream_model=route.upstream_model,
+        priority=route.priority,
+        weight=route.weight,
+        cost=None if cost is None else rates_of(cost),
+        cost_id=None if cost is None else cost.pk,
+    )
 
 
 def _model_info(model: CatalogModel, price: Price | None, routes: tuple[RouteInfo, ...]) -> ModelInfo:

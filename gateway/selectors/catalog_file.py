@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.models import CatalogModel, Price, Route, Upstream
+from gateway.models import CatalogModel, Price, Route, RouteCost, Upstream
 from gateway.models.catalog import Protocol
-from gateway.selectors.catalog import current_prices
+from gateway.selectors.catalog import current_costs, current_prices
 from lumyx.lib.money import nano_to_usd
 
 TIMEOUT_FIELDS = ("connect_timeout", "first_byte_timeout", "idle_timeout", "total_timeout")
@@ -19,9 +19,10 @@ def catalog_data() -> dict[str, Any]:
     Applied to the same database it changes nothing; applied elsewhere it lacks only the credentials. A paid model that
     has no price yet is left out: it cannot be called, and a file must not say so.
     """
+    costs = current_costs()
     routes: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for route in Route.objects.select_related("upstream").order_by("priority", "-weight", "id"):
-        routes[route.model_id].append(_route(route))
+        routes[route.model_id].append(_route(route, costs.get(route.pk)))
     prices = current_prices()
     return {
         "upstreams": [_upstream(row) for row in Upstream.objects.order_by("name")],
@@ -55,21 +56,28 @@ def _model(row: CatalogModel, price: Price | None, routes: list[dict[str, Any]])
     table |= {"tags": list(row.tags), "supports_streaming": row.supports_streaming, "free": row.is_free}
     _with_state(table, is_enabled=row.is_enabled)
     if price is not None and not row.is_free:
-        classes = {name: getattr(price, name) for name in ("input", "output", "cache_read", "cache_write")}
-        table["price"] = {name: nano_to_usd(value) for name, value in classes.items() if value is not None}
+        table["price"] = _classes(price)
     if routes:
         table["routes"] = routes
     return table
 
 
-def _route(row: Route) -> dict[str, Any]:
+def _classes(row: Price | RouteCost) -> dict[str, str]:
+    classes = {name: getattr(row, name) for name in ("input", "output", "cache_read", "cache_write")}
+    return {name: nano_to_usd(value) for name, value in classes.items() if value is not None}
+
+
+def _route(row: Route, cost: RouteCost | None) -> dict[str, Any]:
     table: dict[str, Any] = {
         "upstream": row.upstream.name,
         "model": row.upstream_model,
         "priority": row.priority,
         "weight": row.weight,
     }
-    return _with_state(table, is_enabled=row.is_enabled)
+    _with_state(table, is_enabled=row.is_enabled)
+    if cost is not None:
+        table["cost"] = _classes(cost)
+    return table
 
 
 def _with_state(table: dict[str, Any], *, is_enabled: bool) -> dict[str, Any]:
@@ -84,18 +92,20 @@ def catalog_toml(data: Mapping[str, Any]) -> str:
     lines = [f"{name} = []" for name in ("upstreams", "models") if not data[name]]
     for name in ("upstreams", "models"):
         for table in data[name]:
-            lines += _table_lines(name, table)
+            lines += ["", *_table_lines(name, table)]
     return "\n".join(lines).strip() + "\n"
 
 
 def _table_lines(path: str, table: Mapping[str, Any]) -> list[str]:
     """Return an entry of a list of tables: its own values first, then the tables below it."""
-    lines = ["", f"[[{path}]]"]
-    lines += [f"{key} = {_value(value)}" for key, value in table.items() if key not in {"price", "routes"}]
-    if "price" in table:
-        lines += [f"[{path}.price]", *(f"{key} = {_value(value)}" for key, value in table["price"].items())]
+    below = ("price", "cost")
+    lines = [f"[[{path}]]"]
+    lines += [f"{key} = {_value(value)}" for key, value in table.items() if key not in {*below, "routes"}]
+    for name in below:
+        if name in table:
+            lines += [f"[{path}.{name}]", *(f"{key} = {_value(value)}" for key, value in table[name].items())]
     for route in table.get("routes", ()):
-        lines += [f"[[{path}.routes]]", *(f"{key} = {_value(value)}" for key, value in route.items())]
+        lines += _table_lines(f"{path}.routes", route)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Every charge of a workspace, computed anew from its stored usage and price, and compared with all that was booked for it."""
+"""Every charge and cost of a workspace, computed anew from its stored usage, and compared with all that was booked for it."""
 
 import uuid
 from collections.abc import Iterator
@@ -21,13 +21,15 @@ SELECT COALESCE(event.id::text, entries.ref), event.id,
        event.input_tokens, event.cache_read_tokens, event.cache_write_tokens, event.output_tokens,
        event.charge, event.absorbed, event.is_free,
        price.id, price.input, price.output, price.cache_read, price.cache_write,
-       COALESCE(hold.actual, 0), COALESCE(entries.amount, 0)::bigint
+       COALESCE(hold.actual, 0), COALESCE(entries.amount, 0)::bigint,
+       event.cost, rates.id, rates.input, rates.output, rates.cache_read, rates.cache_write
 FROM (SELECT * FROM gateway_usageevent WHERE workspace_id = %(workspace)s) AS event
 FULL JOIN (
     SELECT ref, -sum(amount) AS amount FROM billing_ledgerentry
     WHERE wallet_id = %(workspace)s AND kind = 'usage' GROUP BY ref
 ) AS entries ON entries.ref = event.id::text
 LEFT JOIN gateway_price AS price ON price.id = event.price_id
+LEFT JOIN gateway_routecost AS rates ON rates.id = event.route_cost_id
 LEFT JOIN billing_hold AS hold ON hold.id = event.id AND hold.wallet_id = %(workspace)s
 ORDER BY 1
 """
@@ -50,7 +52,8 @@ def audit_charges(workspace_id: int) -> Audit:
     audit = Audit()
     for subject, event_id, *numbers in _rows(workspace_id):
         audit.checked += 1
-        for invariant, actual, expected in _differences(event_id, numbers, audit):
+        numbers, cost = numbers[:-6], numbers[-6:]
+        for invariant, actual, expected in (*_differences(event_id, numbers, audit), *_cost_differences(numbers, cost)):
             audit.wrong.append(
                 {
                     "invariant": invariant,
@@ -69,6 +72,15 @@ def _rows(workspace_id: int) -> Iterator[tuple[Any, ...]]:
         cursor.execute(_CHARGES, {"workspace": workspace_id})
         while rows := cursor.fetchmany(CHUNK):
             yield from rows
+
+
+def _cost_differences(numbers: list[Any], cost: list[Any]) -> Iterator[tuple[str, int, int]]:
+    """Yield likewise for what the request cost us, where its cost and that version of the route's are there."""
+    said, version, input_, output, read, write = cost
+    if said is not None and version is not None:
+        rated = charge_for(TokenUsage(*numbers[:4]), Rates(input_, output, read, write))
+        if said != rated:
+            yield "cost_is_usage_times_route_cost", said, rated
 
 
 def _differences(event_id: uuid.UUID | None, numbers: list[Any], audit: Audit) -> Iterator[tuple[str, int, int]]:

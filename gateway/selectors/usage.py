@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection
 
 from gateway.models import UsageEvent
-from gateway.selectors.usage_sql import MEASURES, contributions, sums
+from gateway.selectors.usage_sql import TAIL_WINDOW, TENANT_MEASURES, WATERMARK, contributions, sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +81,16 @@ def recent_requests(
     return [RequestRow(**row) for row in rows.order_by("-id").values(*_REQUEST_COLUMNS)[:limit]]
 
 
-# Without a watermark row (nothing was ever rolled up) everything is the tail. The hint changes no result, for a watermark
-# never goes back: it is a value that the planner knows, so it reads the newest events by their transaction instead of a
-# workspace's whole history.
-_WATERMARK = "COALESCE((SELECT xid FROM gateway_usagewatermark WHERE name = 'usage'), 0)"
 _TAIL = contributions(
-    window=f"{{xid}} >= %(hint)s::xid8 AND {{xid}} >= {_WATERMARK}::text::xid8",
+    window=TAIL_WINDOW,
     where="workspace_id = %(workspace_id)s AND started_at >= %(since)s AND started_at < %(until)s",
 )
 # S608: only constants are put together; values travel as parameters.
 _DAYS = f"""
-SELECT api_key_id, model, day, {", ".join(MEASURES)} FROM gateway_dailyusage
+SELECT api_key_id, model, day, {", ".join(TENANT_MEASURES)} FROM gateway_dailyusage
 WHERE workspace_id = %(workspace_id)s AND day >= %(start)s AND day <= %(end)s
 UNION ALL
-SELECT api_key_id, model, (started_at AT TIME ZONE 'UTC')::date, {", ".join(MEASURES)} FROM ({_TAIL}) AS tail
+SELECT api_key_id, model, (started_at AT TIME ZONE 'UTC')::date, {", ".join(TENANT_MEASURES)} FROM ({_TAIL}) AS tail
 """  # noqa: S608
 #: Before and after every request that there can be.
 _FIRST_DAY, _LAST_DAY = dt.date(2020, 1, 1), dt.date(9000, 1, 1)
@@ -106,9 +102,9 @@ def _grouped(
     start, end = start or _FIRST_DAY, end or _LAST_DAY
     keys = ", ".join(by)
     group = f" GROUP BY {keys}" if by else ""
-    sql = f"SELECT {keys + ', ' if by else ''}{sums()} FROM ({_DAYS}) AS used{group}{order}"  # noqa: S608
+    sql = f"SELECT {keys + ', ' if by else ''}{sums(TENANT_MEASURES)} FROM ({_DAYS}) AS used{group}{order}"  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_WATERMARK}")
+        cursor.execute(f"SELECT {WATERMARK}")
         (hint,) = cursor.fetchone()
         cursor.execute(
             sql,

@@ -47,29 +47,42 @@ _ROLLED = contributions(
     where="started_at >= %(since)s AND started_at < %(until)s",
 )
 _KEYS = "workspace_id, api_key_id, model"
+_THEIR_KEYS = "model, upstream_id"
 _SAME = " AND ".join(f"COALESCE(a.{name}, 0) = COALESCE(b.{name}, 0)" for name in MEASURES)
 _COMPARE = f"""
-WITH events AS (SELECT {_KEYS}, {sums()} FROM ({_ROLLED}) AS counted GROUP BY {_KEYS}),
+WITH counted AS MATERIALIZED ({_ROLLED}),
+events AS (SELECT {_KEYS}, {sums()} FROM counted GROUP BY {_KEYS}),
+their_events AS (SELECT {_THEIR_KEYS}, {sums()} FROM counted GROUP BY {_THEIR_KEYS}),
+upstreams AS (SELECT {_THEIR_KEYS}, {", ".join(MEASURES)} FROM gateway_upstreamusage WHERE day = %(day)s),
 daily AS (SELECT {_KEYS}, {", ".join(MEASURES)} FROM gateway_dailyusage WHERE day = %(day)s),
 hourly AS (
     SELECT {_KEYS}, {sums()} FROM gateway_hourlyusage WHERE hour >= %(since)s AND hour < %(until)s GROUP BY {_KEYS}
 )
-SELECT 'daily' AS rollup, {_KEYS} FROM events AS a FULL JOIN daily AS b USING ({_KEYS}) WHERE NOT ({_SAME})
+SELECT 'daily' AS rollup, {_KEYS}, NULL::bigint AS upstream_id
+FROM events AS a FULL JOIN daily AS b USING ({_KEYS}) WHERE NOT ({_SAME})
 UNION ALL
-SELECT 'hourly', {_KEYS} FROM events AS a FULL JOIN hourly AS b USING ({_KEYS}) WHERE NOT ({_SAME})
-ORDER BY 1, 2, 3, 4
+SELECT 'hourly', {_KEYS}, NULL FROM events AS a FULL JOIN hourly AS b USING ({_KEYS}) WHERE NOT ({_SAME})
+UNION ALL
+SELECT 'upstream', NULL, NULL, {_THEIR_KEYS} FROM their_events AS a FULL JOIN upstreams AS b USING ({_THEIR_KEYS})
+WHERE NOT ({_SAME})
+ORDER BY 1, 2, 3, 4, 5
 """  # noqa: S608
 
 
 def rollup_differences(day: dt.date) -> list[dict[str, Any]]:
-    """Recount a UTC day from its events and return the roll-up rows that say something else; empty when all agree."""
+    """Recount a UTC day from its events and return the roll-up rows that say something else; empty when all agree.
+
+    Each has ``rollup`` (hourly, daily or upstream), ``model``, and ``workspace_id`` and ``api_key_id`` or ``upstream_id``.
+    """
     since = dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)
     with patient_cursor() as cursor:
         cursor.execute(_COMPARE, {"day": day, "since": since, "until": since + dt.timedelta(days=1)})
         rows = cursor.fetchall()
     return [
-        {"rollup": rollup, "workspace_id": workspace_id, "api_key_id": api_key_id, "model": model}
-        for rollup, workspace_id, api_key_id, model in rows
+        {"rollup": rollup, "model": model, "upstream_id": upstream_id}
+        if rollup == "upstream"
+        else {"rollup": rollup, "workspace_id": workspace_id, "api_key_id": api_key_id, "model": model}
+        for rollup, workspace_id, api_key_id, model, upstream_id in rows
     ]
 
 

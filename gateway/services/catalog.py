@@ -1,4 +1,4 @@
-"""Applies a catalog file: additive by name, idempotent, all or nothing; prices get new versions, never edits."""
+"""Applies a catalog file: additive by name, idempotent, all or nothing; prices and costs get new versions, never edits."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from billing.rating import Rates
 from gateway.models import CatalogModel, Route, Upstream
 from gateway.services.catalog_spec import ModelSpec, RouteSpec, UpstreamSpec, parse_catalog
 from gateway.services.credentials import set_credential
-from gateway.services.prices import set_price
+from gateway.services.prices import set_price, set_route_cost
 
 #: Key of the advisory lock that lets one catalog be applied at a time.
 _LOCK = 0x6C756D78
@@ -148,7 +148,15 @@ def _apply_route(model: CatalogModel, spec: RouteSpec, upstream_id: int, diff: C
     changed = _assign(row, {"priority": spec.priority, "weight": spec.weight, **_kept(spec.enabled)})
     if is_new or changed:
         row.save()
-    diff.note(_route_name(model.public_id, spec.upstream, spec.upstream_model), created=is_new, updated=changed)
+    name = _route_name(model.public_id, spec.upstream, spec.upstream_model)
+    diff.note(name, created=is_new, updated=changed)
+    if spec.cost is not None:
+        cost, is_new_version = set_route_cost(row, rates=Rates(**asdict(spec.cost)))
+        diff.note(
+            f"cost of {name} v{cost.version}",
+            created=is_new_version and cost.version == 1,
+            updated=is_new_version,
+        )
     return row.pk
 
 

@@ -37,24 +37,25 @@ class UpstreamSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSpec:
+    """A price of the file, or what a route costs us, in nano-USD per million tokens."""
+
+    input: int
+    output: int
+    cache_read: int | None = None
+    cache_write: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSpec:
-    """A route of the file, below its model."""
+    """A route of the file, below its model. ``enabled`` and ``cost`` None keep what is stored."""
 
     upstream: str
     upstream_model: str
     priority: int
     weight: int
     enabled: bool | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceSpec:
-    """A price of the file, in nano-USD per million tokens."""
-
-    input: int
-    output: int
-    cache_read: int | None = None
-    cache_write: int | None = None
+    cost: PriceSpec | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,7 @@ def _model(fields: Fields, upstreams: frozenset[str]) -> ModelSpec:
         is_free=is_free,
         enabled=_enabled(fields),
         price=_price(fields, is_free=is_free, is_chat=is_chat),
-        routes=_routes(fields, upstreams),
+        routes=_routes(fields, upstreams, is_chat=is_chat),
     )
     if "streaming" in spec.tags and not spec.supports_streaming:
         fields.problem('the tag "streaming" says the opposite', key="supports_streaming")
@@ -210,13 +211,20 @@ def _price(fields: Fields, *, is_free: bool, is_chat: bool) -> PriceSpec:
         if not is_free:
             fields.problem("is missing: give the price, or say free = true", key="price")
         return PriceSpec(input=0, output=0)
-    read = {
-        name: table.usd(name, required=not is_free and (name == "input" or (name == "output" and is_chat)))
-        for name in PRICE_CLASSES
-    }
-    table.finish()
-    if is_free and any(read.values()):
+    price = _classes(table, required=_required(is_chat=is_chat) if not is_free else ())
+    if is_free and any((price.input, price.output, price.cache_read, price.cache_write)):
         fields.problem("a free model has no price; leave the price out, or say free = false", key="price")
+    return price
+
+
+def _required(*, is_chat: bool) -> tuple[str, ...]:
+    return ("input", "output") if is_chat else ("input",)
+
+
+def _classes(table: Fields, *, required: tuple[str, ...]) -> PriceSpec:
+    """Read a table of dollars per million tokens by class."""
+    read = {name: table.usd(name, required=name in required) for name in PRICE_CLASSES}
+    table.finish()
     return PriceSpec(
         input=read["input"] or 0,
         output=read["output"] or 0,
@@ -225,7 +233,7 @@ def _price(fields: Fields, *, is_free: bool, is_chat: bool) -> PriceSpec:
     )
 
 
-def _routes(fields: Fields, upstreams: frozenset[str]) -> tuple[RouteSpec, ...]:
+def _routes(fields: Fields, upstreams: frozenset[str], *, is_chat: bool) -> tuple[RouteSpec, ...]:
     routes: list[RouteSpec] = []
     for index, value in enumerate(fields.tables("routes")):
         table = Fields(value, place=f"{fields.place}.routes[{index}]", problems=fields.problems)
@@ -235,6 +243,7 @@ def _routes(fields: Fields, upstreams: frozenset[str]) -> tuple[RouteSpec, ...]:
             priority=table.integer("priority", 1, low=0, high=32767),
             weight=table.integer("weight", 100, low=1, high=MAX_INTEGER),
             enabled=_enabled(table),
+            cost=_cost(table, is_chat=is_chat),
         )
         if route.upstream and route.upstream not in upstreams:
             table.problem(f'there is no upstream "{route.upstream}"', key="upstream")
@@ -242,6 +251,12 @@ def _routes(fields: Fields, upstreams: frozenset[str]) -> tuple[RouteSpec, ...]:
         routes.append(route)
     _refuse_twins([f"{route.upstream} → {route.upstream_model}" for route in routes], fields.place, fields.problems)
     return tuple(routes)
+
+
+def _cost(fields: Fields, *, is_chat: bool) -> PriceSpec | None:
+    """Read what the upstream charges us; absent is None: it stays as it is stored, or not known."""
+    table = fields.table("cost")
+    return None if table is None else _classes(table, required=_required(is_chat=is_chat))
 
 
 def _enabled(fields: Fields) -> bool | None:

@@ -1,9 +1,11 @@
-"""Prices are versions: a change is a new row, so that what was charged can always be explained."""
+"""Prices, and what routes cost us, are versions: a change is a new row, so that what was charged can always be explained."""
+
+from dataclasses import asdict
 
 from django.db import transaction
 
 from billing.rating import Rates
-from gateway.models import CatalogModel, Price
+from gateway.models import CatalogModel, Price, Route, RouteCost
 
 
 def set_price(model: CatalogModel, *, rates: Rates) -> tuple[Price, bool]:
@@ -15,13 +17,25 @@ def set_price(model: CatalogModel, *, rates: Rates) -> tuple[Price, bool]:
         # Two operators at once get two versions, not one error.
         CatalogModel.objects.select_for_update(no_key=True).get(pk=model.pk)
         current = Price.objects.filter(model=model).order_by("-version").first()
-        wanted = {
-            "input": rates.input,
-            "output": rates.output,
-            "cache_read": rates.cache_read,
-            "cache_write": rates.cache_write,
-        }
-        if current and all(getattr(current, name) == value for name, value in wanted.items()):
+        if current and _says(current, rates):
             return current, False
         version = current.version + 1 if current else 1
-        return Price.objects.create(model=model, version=version, **wanted), True
+        return Price.objects.create(model=model, version=version, **asdict(rates)), True
+
+
+def set_route_cost(route: Route, *, rates: Rates) -> tuple[RouteCost, bool]:
+    """Make ``rates`` (nano-USD per million tokens) what the route costs us; returns the current row and whether it is new.
+
+    The same rates as now change nothing. Running processes settle with a new version within a second.
+    """
+    with transaction.atomic():
+        Route.objects.select_for_update(no_key=True).get(pk=route.pk)
+        current = RouteCost.objects.filter(route=route).order_by("-version").first()
+        if current and _says(current, rates):
+            return current, False
+        version = current.version + 1 if current else 1
+        return RouteCost.objects.create(route=route, version=version, **asdict(rates)), True
+
+
+def _says(row: Price | RouteCost, rates: Rates) -> bool:
+    return all(getattr(row, name) == value for name, value in asdict(rates).items())

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from billing.selectors.books import rows_of_books
 from billing.selectors.ledger import broken_invariants
@@ -65,11 +65,16 @@ def check_rollups() -> Check:
     """Yesterday's roll-ups are what its events say."""
     yesterday = clock.now().date() - dt.timedelta(days=1)
     wrong = [
-        f"{yesterday}: the {row['rollup']} roll-up of workspace {row['workspace_id']}, key {row['api_key_id']},"
-        f" model {row['model']} is not what its events say."
+        f"{yesterday}: the {row['rollup']} roll-up of {_whose(row)}, model {row['model']} is not what its events say."
         for row in rollup_differences(yesterday)
     ]
     return Check("rollups_are_events", events_of_day(yesterday), wrong)
+
+
+def _whose(row: dict[str, Any]) -> str:
+    if row["rollup"] == "upstream":
+        return f"upstream {row['upstream_id']}"
+    return f"workspace {row['workspace_id']}, key {row['api_key_id']}"
 
 
 CHECKS: tuple[Callable[[], Check], ...] = (check_invariants, check_charges, check_holds, check_rollups)

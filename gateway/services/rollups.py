@@ -20,13 +20,13 @@ WATERMARK = "usage"
 _WINDOW = "{xid} >= %(low)s::text::xid8 AND {xid} < %(high)s::text::xid8"
 
 
-def _upsert(table: str, column: str, source: str) -> str:
+def _upsert(table: str, keys: str) -> str:
     adds = ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in MEASURES)
-    # S608: table, column and source are constants below.
+    # S608: table and keys are constants below.
     return f"""
-        INSERT INTO {table} (workspace_id, api_key_id, model, {column}, {", ".join(MEASURES)})
-        SELECT workspace_id, api_key_id, model, {column}, {sums()} FROM {source} GROUP BY 1, 2, 3, 4
-        ON CONFLICT (workspace_id, {column}, api_key_id, model) DO UPDATE SET {adds}
+        INSERT INTO {table} ({keys}, {", ".join(MEASURES)})
+        SELECT {keys}, {sums()} FROM counted GROUP BY {keys}
+        ON CONFLICT ({keys}) DO UPDATE SET {adds}
         RETURNING 1
     """  # noqa: S608
 
@@ -36,8 +36,9 @@ WITH counted AS MATERIALIZED (
     SELECT *, date_trunc('hour', started_at, 'UTC') AS hour, (started_at AT TIME ZONE 'UTC')::date AS day
     FROM ({contributions(window=_WINDOW)}) AS contribution
 ),
-hourly AS ({_upsert("gateway_hourlyusage", "hour", "counted")}),
-daily AS ({_upsert("gateway_dailyusage", "day", "counted")})
+hourly AS ({_upsert("gateway_hourlyusage", "workspace_id, hour, api_key_id, model")}),
+daily AS ({_upsert("gateway_dailyusage", "workspace_id, day, api_key_id, model")}),
+upstreams AS ({_upsert("gateway_upstreamusage", "day, model, upstream_id")})
 SELECT api_key_id, max(started_at), sum(requests)::bigint FROM counted GROUP BY 1
 """  # noqa: S608
 
@@ -99,6 +100,7 @@ def rebuild() -> int:
             )
             cursor.execute("DELETE FROM gateway_hourlyusage WHERE hour >= %s", [first])
             cursor.execute("DELETE FROM gateway_dailyusage WHERE day >= %s", [first.date()])
+            cursor.execute("DELETE FROM gateway_upstreamusage WHERE day >= %s", [first.date()])
         cursor.execute("UPDATE gateway_usagewatermark SET xid = 3, at = now() WHERE name = %s", [WATERMARK])
     roll_up()
     return int(count)

@@ -28,17 +28,17 @@ def _answers(items: Sequence[Ending], rows: Rows) -> list[Settled] | None:
     return ledger.settle_answers([settlement for settlement, _ in items], rows)
 
 
-#: The usual case in one round trip (migration gateway.0009): billing's function closes the holds, then the events are added.
+#: The usual case in one round trip (migration gateway.0014): billing's function closes the holds, then the events are added.
 SETTLE = Prepared(
     "gateway_settle_plain",
     "SELECT gateway_settle_plain($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],"
-    " $8::int[], $9::int[], $10::int[], $11::int[], $12::int[], $13::text[], $14::text[], $15::text[], $16::smallint[],"
-    " $17::text[], $18::boolean[], $19::boolean[], $20::timestamptz[], $21::int[], $22::int[])",
+    " $8::bigint[], $9::int[], $10::int[], $11::int[], $12::int[], $13::int[], $14::bigint[], $15::text[], $16::text[],"
+    " $17::text[], $18::smallint[], $19::text[], $20::boolean[], $21::boolean[], $22::timestamptz[], $23::int[], $24::int[])",
     _parameters,
     _answers,
     single=Prepared(
         "gateway_settle_one",
-        f"SELECT gateway_settle_one({', '.join(f'${number}' for number in range(1, 23))})",
+        f"SELECT gateway_settle_one({', '.join(f'${number}' for number in range(1, 25))})",
         _one_parameters,
         _answers,
     ),

@@ -23,6 +23,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     model: str
     upstream_id: int | None = None
     price_id: int | None = None
+    route_cost_id: int | None = None
     input_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
@@ -30,6 +31,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reasoning_tokens: int = 0
     charge: int = 0
     absorbed: int = 0
+    cost: int | None = None
     usage_source: str
     flags: str = ""
     status: str
@@ -49,6 +51,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             workspace_id=admission.workspace_id,
             api_key_id=admission.api_key_id,
             model=admission.model,
+            cost=0,
             usage_source=UsageSource.NONE,
             status=UsageStatus.RELEASED,
             http_status=status,
@@ -65,8 +68,10 @@ _TYPES = {
     "api_key_id": "bigint",
     "upstream_id": "bigint",
     "price_id": "bigint",
+    "route_cost_id": "bigint",
     "charge": "bigint",
     "absorbed": "bigint",
+    "cost": "bigint",
     "http_status": "smallint",
     "started_at": "timestamptz",
     "model": "text",

@@ -225,5 +225,5 @@ def test_no_view_of_a_model_names_its_upstream() -> None:
 
 def test_the_snapshot_takes_a_few_queries_whatever_its_size(django_assert_num_queries: Any) -> None:
     apply_catalog(FILE)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         load_snapshot()

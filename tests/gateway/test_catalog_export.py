@@ -89,6 +89,19 @@ def upstreams(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 @st.composite
+def rates(draw: st.DrawFn) -> dict[str, str]:
+    """Draw a price or a cost."""
+    return without_none(
+        {
+            "input": draw(prices),
+            "output": draw(prices),
+            "cache_read": draw(st.one_of(st.none(), prices)),
+            "cache_write": draw(st.one_of(st.none(), prices)),
+        }
+    )
+
+
+@st.composite
 def models(draw: st.DrawFn, public_id: str, names: list[str]) -> dict[str, Any]:
     """Draw a model with a price and routes to upstreams of the file."""
     context = draw(st.integers(1, 2**31 - 1))
@@ -114,20 +127,14 @@ def models(draw: st.DrawFn, public_id: str, names: list[str]) -> dict[str, Any]:
                     "priority": draw(st.one_of(st.none(), st.integers(0, 32767))),
                     "weight": draw(st.one_of(st.none(), st.integers(1, 2**31 - 1))),
                     "enabled": draw(sometimes),
+                    "cost": draw(st.one_of(st.none(), rates())),
                 }
             )
             for upstream, model in pairs
         ],
     }
     if not is_free:
-        table["price"] = without_none(
-            {
-                "input": draw(prices),
-                "output": draw(prices),
-                "cache_read": draw(st.one_of(st.none(), prices)),
-                "cache_write": draw(st.one_of(st.none(), prices)),
-            }
-        )
+        table["price"] = draw(rates())
     return without_none(table)
 
 

@@ -88,6 +88,19 @@ WRONG: list[tuple[str, Any, str]] = [
     ("models.0.routes.0.priority", -1, f"{MODEL}.routes[0].priority: -1 must be from 0 to 32767"),
     ("models.0.routes.0.weight", 0, f"{MODEL}.routes[0].weight: 0 must be from 1"),
     ("models.0.routes.0.region", "eu", f"{MODEL}.routes[0].region: unknown key"),
+    ("models.0.routes.0.cost", "0.5", f"{MODEL}.routes[0].cost: must be a table"),
+    ("models.0.routes.0.cost", {"input": "1"}, f"{MODEL}.routes[0].cost.output: is missing"),
+    (
+        "models.0.routes.0.cost",
+        {"input": 0.5, "output": "1"},
+        f'{MODEL}.routes[0].cost.input: write the price as text, "0.5"',
+    ),
+    (
+        "models.0.routes.0.cost",
+        {"input": "1", "output": "1", "image": "1"},
+        f"{MODEL}.routes[0].cost.image: unknown key (known: input, output, cache_read, cache_write)",
+    ),
+    ("models.1.routes.0.cost", {"input": "-1", "output": "1"}, ".routes[0].cost.input: '-1' is below zero"),
     ("models.0.routes.1", FILE["models"][0]["routes"][0], f'{MODEL}: "sandbox → echo" is there more than once'),
     ("models.0.budget", 5, f"{MODEL}.budget: unknown key"),
 ]

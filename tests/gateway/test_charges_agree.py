@@ -50,9 +50,20 @@ PRICES: dict[str, dict[str, str]] = {
 }
 
 
+#: What the upstreams charge; what is not here is not known.
+COSTS: dict[str, dict[str, str]] = {
+    "chat/even": {"input": "0.30", "output": "1.10", "cache_read": "0.03"},
+    "chat/odd": {"input": "0.000099", "output": "0.000777", "cache_read": "0.0000011", "cache_write": "0.000155"},
+    "chat/free": {"input": "0.01", "output": "0.02"},
+    "claude/dear": {"input": "16", "output": "60", "cache_read": "1.6", "cache_write": "20"},
+    "vectors/odd": {"input": "0.000131"},
+}
+
+
 def _model(name: str, price: dict[str, str], upstream: str, **fields: Any) -> dict[str, Any]:
     model = {"id": name, "display_name": name, "context_window": 8_000, "max_output_tokens": 1_000, "price": price}
-    return {**model, **fields, "routes": [{"upstream": upstream, "model": "their-name"}]}
+    route = {"upstream": upstream, "model": "their-name"} | ({"cost": COSTS[name]} if name in COSTS else {})
+    return {**model, **fields, "routes": [route]}
 
 
 def _catalog() -> dict[str, Any]:
@@ -157,7 +168,9 @@ async def test_all_who_speak_of_a_charge_say_the_same(
     for entry in entries:
         if entry.kind == "usage":
             booked[entry.ref.replace("-", "")] -= entry.amount
-    rates = await in_thread(lambda: {name: model.rates for name, model in load_snapshot().models.items()})
+    catalog = await in_thread(lambda: load_snapshot().models)
+    rates = {name: model.rates for name, model in catalog.items()}
+    costs = {name: model.routes[0].cost for name, model in catalog.items()}
     assert len(events) == len(done) == REQUESTS
     for plan, quoted, receipt in done:
         event, charge = events[receipt["id"]], int(receipt["charge_nano"])
@@ -166,6 +179,10 @@ async def test_all_who_speak_of_a_charge_say_the_same(
         assert charge == event.charge == booked[receipt["id"]] == min(rated, quoted)
         assert sum(int(paid["amount_nano"]) for paid in receipt["paid_by"]) == charge
         assert int(receipt["arithmetic"]["rounded_up_nano"]) == rated == charge + event.absorbed
+        cost = costs[plan.model]
+        assert (cost is None) == (plan.model not in COSTS)
+        known = 0 if event.status == "released" else None if cost is None else charge_for(usage, cost)
+        assert event.cost == known
         assert receipt["usage_source"] == ("estimated" if plan.usage is None else "reported")
         assert list(receipt["usage"].values())[:4] == [usage.input, usage.cache_read, usage.cache_write, usage.output]
     after = await in_thread(lambda: balance_of(workspace_id).posted)
@@ -177,5 +194,8 @@ async def test_all_who_speak_of_a_charge_say_the_same(
     shares = [len(receipt["paid_by"]) for _, _, receipt in done]
     assert max(shares) > 1
     assert min(shares) == 0
-    assert any(event.absorbed for event in events.values())
+    assert any(event.absorbed and event.cost for event in events.values())
+    assert any(event.is_free and event.cost for event in events.values())
+    assert any(event.usage_source == "estimated" and event.cost for event in events.values())
+    assert any(event.cost is None for event in events.values())
     assert {plan.protocol for plan in plans} == {"chat", "messages", "embeddings"}

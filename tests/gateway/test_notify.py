@@ -9,7 +9,7 @@ from django.db import connection
 
 from accounts.models import ApiKey, Membership, PolicyAcceptance, User, Workspace
 from billing.models import LimitOverride, Subscription, Tier
-from gateway.models import CatalogModel, Price, Route, Upstream
+from gateway.models import CatalogModel, Price, Route, RouteCost, Upstream
 from gateway.services.rollups import roll_up
 from gateway.services.usage import record_usage
 from tests.gateway.records import usage_record
@@ -61,6 +61,8 @@ def test_every_table_of_the_catalog_tells_inserts_updates_and_deletes(heard: Hea
     Price.objects.create(model=model, version=1, input=1)
     assert heard() == {"catalog"}
     route = Route.objects.create(model=model, upstream=upstream, upstream_model="x")
+    assert heard() == {"catalog"}
+    RouteCost.objects.create(route=route, version=1, input=1)
     assert heard() == {"catalog"}
     for rows in (Upstream.objects.all(), CatalogModel.objects.all(), Route.objects.all()):
         rows.update(is_enabled=False)
