@@ -60,8 +60,8 @@ class Played:
 class Books(NamedTuple):
     """What a delivery made: lines by kind and reference, the balance, whether it is frozen, and the plans.
 
-    Two things depend on what was heard of first, and are not compared: which grant repaid a debt; and whether a grant expired before
-    it was taken back or after, so of each grant what it lost to time is one sum.
+    Two things depend on what was heard of first, and are not compared: which grant repaid a debt, and whether a grant expired
+    before it was taken back or after; so what a grant lost to time is one sum.
     """
 
     lines: dict[tuple[str, str], int]
