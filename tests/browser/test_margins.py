@@ -69,7 +69,9 @@ def test_the_margins_can_be_read_and_sorted_at_any_width(open_page: OpenPage, si
     page = enter(open_page, PAGE, theme=theme, size=size)
     shoot(page, f"margins-{size}-{theme}")
     expect(page.get_by_role("heading", name="Sold below cost")).to_be_visible()
-    assert page.locator(".margin-table").first.locator("tbody th").first.inner_text().startswith("qwen3"), "losses first"
+    assert page.locator(".margin-table").first.locator("tbody th").first.inner_text().startswith("qwen3"), (
+        "losses first"
+    )
     assert overflow_of(page) <= 0
     ours = [line for line in axe_violations(page) if "margin" in line or "color-contrast" in line]
     assert ours == []
