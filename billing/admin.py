@@ -10,7 +10,8 @@ from billing import inbox_admin as inbox_admin  # registers its pages
 from billing import notices_admin as notices_admin  # registers its page
 from billing.forms import LimitOverrideForm, SubscriptionForm, TierForm
 from billing.models import CreditGrant, Hold, LedgerEntry, LimitOverride, Subscription, Tier, Wallet
-from billing.services.tiers import FREE, change_tier, set_limits, set_tier
+from billing.selectors.tiers import FREE
+from billing.services.tiers import change_tier, set_limits, set_tier
 from lumyx.lib.money import nano_to_usd, usd_to_nano
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the eyes of the type checker only
@@ -27,10 +28,20 @@ class TierAdmin(TierModelAdmin):
     """Tiers. Saving writes a new version; old versions stay as they were."""
 
     form = TierForm
-    list_display = ("name", "slug", "version", "price", "credit", "daily_requests", "requests_per_minute", "is_public")
+    list_display = (
+        "name",
+        "slug",
+        "version",
+        "price",
+        "yearly",
+        "credit",
+        "daily_requests",
+        "requests_per_minute",
+        "is_public",
+    )
     list_filter = ("slug",)
     fields = (
-        "slug", "version", "name", "monthly_price_usd", "monthly_credits_usd",
+        "slug", "version", "name", "monthly_price_usd", "yearly_price_usd", "monthly_credits_usd",
         "daily_requests", "requests_per_minute", "is_public",
     )  # fmt: skip
     readonly_fields = ("slug", "version")
@@ -41,6 +52,11 @@ class TierAdmin(TierModelAdmin):
         """Return the price in US dollars."""
         return f"${nano_to_usd(tier.monthly_price)}"
 
+    @admin.display(description="price a year")
+    def yearly(self, tier: Tier) -> str:
+        """Return the price in US dollars."""
+        return f"${nano_to_usd(tier.yearly_price)}" if tier.yearly_price else "not sold"
+
     @admin.display(description="credit a month")
     def credit(self, tier: Tier) -> str:
         """Return the credit in US dollars."""
@@ -50,11 +66,21 @@ class TierAdmin(TierModelAdmin):
         """Show an old version with its amounts, which are no longer a form."""
         if obj is None or self.has_change_permission(request, obj):
             return self.fields
-        return ("slug", "version", "name", "price", "credit", "daily_requests", "requests_per_minute", "is_public")
+        return (
+            "slug",
+            "version",
+            "name",
+            "price",
+            "yearly",
+            "credit",
+            "daily_requests",
+            "requests_per_minute",
+            "is_public",
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> Any:
         """Fix the slug and the version, and an old version's amounts."""
-        return (*self.readonly_fields, "price", "credit")
+        return (*self.readonly_fields, "price", "yearly", "credit")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """The tiers' slugs are the product's; operators change what they give."""
@@ -76,6 +102,7 @@ class TierAdmin(TierModelAdmin):
             obj.slug,
             name=values["name"],
             monthly_price=usd_to_nano(values["monthly_price_usd"]),
+            yearly_price=usd_to_nano(values["yearly_price_usd"]),
             monthly_credits=usd_to_nano(values["monthly_credits_usd"]),
             daily_requests=values["daily_requests"],
             requests_per_minute=values["requests_per_minute"],

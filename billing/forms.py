@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 
 from billing.models import LimitOverride, Subscription, Tier
-from billing.services.tiers import FREE
+from billing.selectors.tiers import FREE, is_paid_for
 from lumyx.lib.money import nano_to_usd
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the eyes of the type checker only
@@ -19,7 +19,10 @@ else:
 class TierForm(TierModelForm):
     """A tier with its amounts in US dollars."""
 
-    monthly_price_usd = forms.DecimalField(label="Price a month, USD", min_value=0, max_digits=12, decimal_places=9)
+    monthly_price_usd = forms.DecimalField(label="Price a month, USD", min_value=0, max_digits=12, decimal_places=2)
+    yearly_price_usd = forms.DecimalField(
+        label="Price a year, USD", min_value=0, max_digits=12, decimal_places=2, help_text="0: not sold by the year."
+    )
     monthly_credits_usd = forms.DecimalField(label="Credit a month, USD", min_value=0, max_digits=12, decimal_places=9)
 
     class Meta:
@@ -32,7 +35,7 @@ class TierForm(TierModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("monthly_price", "monthly_credits"):
+        for name in ("monthly_price", "yearly_price", "monthly_credits"):
             self.initial[f"{name}_usd"] = nano_to_usd(getattr(self.instance, name) or 0)
 
 
@@ -51,6 +54,16 @@ class SubscriptionForm(SubscriptionModelForm):
         choice = self.fields["tier_slug"]
         if isinstance(choice, forms.ChoiceField):
             choice.choices = [(slug, slug) for slug in slugs]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to put something in the place of what is paid for."""
+        cleaned = super().clean() or self.cleaned_data
+        workspace = cleaned.get("workspace")
+        if workspace is not None and is_paid_for(workspace.pk):
+            raise forms.ValidationError(
+                "The workspace pays for its plan. Cancel that first, at Stripe or on its plan page."
+            )
+        return cleaned
 
     def validate_constraints(self) -> None:
         """Leave the one open subscription to the service, which ends it."""

@@ -130,6 +130,18 @@ class ClawbackOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class AdjustOutcome:
+    """The answer to an adjustment. ``applied`` False: its source adjusted before, and nothing was written."""
+
+    applied: bool
+    #: Of credit that was given: what went to the wallet's debt first.
+    repaid: int = 0
+    #: Of credit that was taken: what the grants still had, and what became debt.
+    taken: int = 0
+    owed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class GrantUse:
     """What one grant paid of a request; ``expires_at`` None: it never expires. The kind ``overdraft`` is a debt."""
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from accounts.models import Membership, User
 
 
+TABS = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Shell:
     """What the frame of the signed-in pages shows around a page."""
@@ -37,6 +40,16 @@ class Shell:
     def initial(self) -> str:
         """The letter on the workspace's tile."""
         return self.workspace_name[:1].upper()
+
+    @property
+    def tabs(self) -> list[NavItem]:
+        """The pages of the bar at the foot of a phone's page, which has room for four beside its menu."""
+        return self.main[:TABS]
+
+    @property
+    def more(self) -> list[NavItem]:
+        """What the menu beside those has."""
+        return [*self.main[TABS:], *self.resources]
 
     @property
     def home(self) -> str:

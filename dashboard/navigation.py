@@ -29,6 +29,7 @@ MAIN = (
     NavItem("dashboard:keys", "API keys", "key-round", "k"),
     NavItem("dashboard:usage", "Usage", "chart-column", "u"),
     NavItem("dashboard:credits", "Credits", "wallet", "c", permission=Permission.VIEW_BILLING),
+    NavItem("dashboard:plan", "Plan", "gem", "b", permission=Permission.VIEW_BILLING),
 )
 RESOURCES = (
     NavItem("site:models", "Models", "boxes", "m"),

@@ -2,7 +2,20 @@
 
 from django.urls import URLPattern, path
 
-from dashboard.views import credits, docs, keys, models, overview, requests, site, unsubscribe, usage, workspaces
+from dashboard.views import (
+    buying,
+    credits,
+    docs,
+    keys,
+    models,
+    overview,
+    plan,
+    requests,
+    site,
+    unsubscribe,
+    usage,
+    workspaces,
+)
 
 site_patterns: tuple[list[URLPattern], str] = (
     [
@@ -28,6 +41,16 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/usage", usage.show_usage, name="usage"),
         path("dashboard/usage/<slug:request_id>", requests.show_request, name="request"),
         path("dashboard/credits", credits.show_credits, name="credits"),
+        path("dashboard/credits/arrival", credits.show_arrival, name="arrival"),
+        path("dashboard/credits/buy", buying.buy_credits, name="buy"),
+        path("dashboard/credits/top-up", buying.set_top_up, name="top_up"),
+        path("dashboard/plan", plan.show_plan, name="plan"),
+        path("dashboard/plan/start", plan.show_start, name="plan_start"),
+        path("dashboard/plan/subscribe", plan.subscribe, name="plan_subscribe"),
+        path("dashboard/plan/change", plan.change_plan, name="plan_change"),
+        path("dashboard/plan/cancel", plan.cancel_plan, name="plan_cancel"),
+        path("dashboard/plan/resume", plan.resume_plan, name="plan_resume"),
+        path("dashboard/plan/portal", plan.open_portal, name="portal"),
         path("dashboard/api-keys", keys.show_keys, name="keys"),
         path("dashboard/api-keys/create", keys.create_key, name="key_create"),
         path("dashboard/api-keys/<slug:prefix>/revoke", keys.revoke_key, name="key_revoke"),

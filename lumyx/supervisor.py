@@ -24,6 +24,7 @@ from lumyx.children import Program, end_leftover
 from lumyx.devservices import ServiceError, Services
 from lumyx.env import Env, EnvironmentVariableError
 from lumyx.logtail import LogTail, rotate
+from lumyx.supervisor_stripe import StandIn
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 READY_TIMEOUT = 60.0
@@ -48,11 +49,14 @@ def beat_command(schedule: Path) -> list[str]:
 class Supervisor:
     """One run of one checkout."""
 
-    def __init__(self, *, local: Path, port: int, host: str, concurrency: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, local: Path, port: int, host: str, concurrency: int, say: Callable[[str], None], fakes_stripe: bool
+    ) -> None:
         self.local, self.port, self.host, self.concurrency, self.say = local, port, host, concurrency, say
         self.logs = local / "logs"
         self.run_file = local / "run.json"
         self.services: Services | None = None
+        self.stripe = StandIn(local / "stripe.json") if fakes_stripe else None
         self.programs: list[Program] = []
         self.listener: socket.socket | None = None
         self.environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "lumyx.settings.dev", "PORT": str(port)}
@@ -76,6 +80,8 @@ class Supervisor:
                 self._write_run_file()
                 demo = json.loads(self._manage("demo", "--migrate", "--json").splitlines()[-1])
                 self.programs = self._make_programs(self.listener.fileno())
+                if self.stripe is not None:
+                    self._start_stripe(self.stripe)
                 self._start("web")
                 self._wait_until_ready()
                 self._show(demo, seconds=time.monotonic() - began)
@@ -106,6 +112,7 @@ class Supervisor:
         for program in self.programs:
             roles.setdefault(program.role, []).extend(program.pids)
         urls = {name: self.environment[name] for name in ("DATABASE_URL", "REDIS_URL")}
+        urls |= self.stripe.environment if self.stripe else {}
         fresh = self.run_file.with_suffix(".new")
         fresh.unlink(missing_ok=True)
         fresh.touch(mode=0o600)
@@ -163,9 +170,23 @@ class Supervisor:
             raise StartError(f"manage.py {' '.join(words)} failed:\n{done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode()
 
+    def _start_stripe(self, stripe: StandIn) -> None:
+        """Start the stand-in and tell it what is sold. Raises StartError."""
+        self.environment |= stripe.environment
+        self._start("stripe")
+        if not stripe.is_ready():
+            raise StartError(f"The stand-in for Stripe did not start; its log is {self.logs / 'stripe.log'}")
+        try:
+            self._manage("help", "stripe")
+        except StartError:
+            return
+        self._manage("stripe", "sync")
+
     def _make_programs(self, door: int) -> list[Program]:
         web = [sys.executable, "-m", "lumyx.serve", "--fd", str(door)]
+        stripe = [self._program("stripe", self.stripe.command(self.url), stop_timeout=4)] if self.stripe else []
         return [
+            *stripe,
             *(self._program("web", web, stop_timeout=10, pass_fds=(door,)) for _ in range(self.concurrency)),
             self._program("worker", worker_command(), stop_timeout=8),
             self._program("beat", beat_command(self.local / "beat"), stop_timeout=4),
@@ -215,6 +236,7 @@ class Supervisor:
             f"  Sign in   {demo['email']}  password {demo['password']}",
             f"  API key   {key}",
             *(f"  Note      {note}" for note in demo["notes"]),
+            *([f"  Payments  test cards only, at {self.stripe.url}; no money moves"] if self.stripe else []),
             f"  Logs      {self.logs}",
             "",
             f"curl {self.url}/api/v1/chat/completions \\",
@@ -288,6 +310,7 @@ def main() -> int:
     port = env.integer("PORT", 8000, low=0, high=65_535)
     concurrency = env.integer("WEB_CONCURRENCY", 1, low=1, high=64)
     host = env.text("LUMYX_HOST", "127.0.0.1")
+    stripe = env.text("STRIPE", "")
 
     def say(text: str) -> None:
         sys.stdout.write(f"{text}\n")
@@ -297,8 +320,11 @@ def main() -> int:
         signal.signal(number, _interrupt)
     try:
         env.finish()
+        if stripe not in {"", "fake"} or (stripe and env.text("STRIPE_SECRET_KEY", "")):
+            raise StartError("STRIPE can be fake, without a STRIPE_SECRET_KEY; or unset STRIPE to use your own key.")
         local = Path(env.text("LUMYX_LOCAL_DIR", str(BASE_DIR / ".local"))).resolve()
-        Supervisor(local=local, port=port, host=host, concurrency=concurrency, say=say).run()
+        run = Supervisor(local=local, port=port, host=host, concurrency=concurrency, say=say, fakes_stripe=bool(stripe))
+        run.run()
     except KeyboardInterrupt:
         return 0
     except (StartError, ServiceError, EnvironmentVariableError) as error:

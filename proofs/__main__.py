@@ -14,6 +14,7 @@ from proofs.kill import kill
 from proofs.ledger import ledger
 from proofs.ledger_race import ledger_race
 from proofs.outages import outages
+from proofs.payments import payments
 from proofs.quota_race import quota_race
 from proofs.report import Report
 from proofs.rollups import rollups
@@ -27,6 +28,7 @@ PROOFS: Mapping[str, Proof] = {
     "ledger": ledger,
     "ledger-race": ledger_race,
     "rollups": rollups,
+    "payments": payments,
     "balance-race": balance_race,
     "quota-race": quota_race,
     "kill": kill,

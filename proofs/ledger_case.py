@@ -28,7 +28,7 @@ WHERE w.next_expiry IS DISTINCT FROM (
 #: The kinds of counts that are operations; the others say more of these, or are what was done to connections.
 OPERATIONS = (
     *("admit", "settle", "release", "expire", "extend", "sweep", "grant", "granted_twice", "clawback", "clawed_twice"),
-    *("conflict", "crash"),
+    *("adjust", "adjusted_twice", "conflict", "crash"),
 )
 
 
@@ -52,6 +52,7 @@ class Case:
     asked: list[tuple[int, Admission]] = field(default_factory=list)
     open: list[tuple[int, uuid.UUID]] = field(default_factory=list)
     clawed: dict[str, tuple[int, str, int]] = field(default_factory=dict)
+    adjusted: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: Charge and absorbed excess of the requests whose end was recorded as usage.
     recorded: dict[uuid.UUID, tuple[int, int]] = field(default_factory=dict)
     models: list[ModelWallet] = field(default_factory=list)

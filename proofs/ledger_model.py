@@ -118,6 +118,18 @@ class ModelWallet:
         self.debt += amount - taken - gone
         return taken, amount - taken - gone
 
+    def adjust_down(self, amount: int, *, may_owe: bool) -> tuple[int, int] | None:
+        """Take an amount off; return what the grants had and what became debt, None where it is refused."""
+        debt = self.debt
+        before = [(grant, grant.remaining, grant.lost) for grant in self.grants]
+        self.sweep()
+        if amount > self.posted - self.held and not may_owe:
+            for grant, remaining, lost in before:
+                grant.remaining, grant.lost = remaining, lost
+            return None
+        self.take(amount)
+        return amount - (self.debt - debt), self.debt - debt
+
     def admit(self, request: Admission) -> ModelAnswer:
         """Let a request in, or say why not."""
         available = self.posted - self.held

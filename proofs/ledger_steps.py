@@ -12,6 +12,7 @@ import psycopg
 
 from billing.services import ledger
 from gateway.services.settlement import settle_exchanges
+from proofs.ledger_adjust import adjust, adjust_again
 from proofs.ledger_case import Case
 from proofs.ledger_crashes import crash_at_a_statement, rolled_back
 from proofs.ledger_credit import (
@@ -63,6 +64,8 @@ class History:
             (let_expire, 6),
             (claw_back, 5),
             (claw_back_again, 2),
+            (adjust, 4),
+            (adjust_again, 2),
             (conflict, 2),
             (freeze, 3),
             (thaw, 6),
@@ -95,6 +98,7 @@ def _some_work(case: Case) -> Callable[[], object]:
     who, old = case.chance.choice(case.old_grants())
     workspace_id = case.accounts[who].workspace_id
     batch = [request for _, request in draw_batch(case)]
+    correction = case.chance.choice((HOLD, -1))
     ending = draw_settlements(case)
     settlements = [settlement for _, settlement in ending]
     exchanges = [(settlement, record_of(case, owner, settlement)) for owner, settlement in ending]
@@ -105,6 +109,14 @@ def _some_work(case: Case) -> Callable[[], object]:
         lambda: ledger.grant(workspace_id=workspace_id, kind="promo", amount=HOLD, source="a grant that dies"),
         lambda: ledger.clawback(
             workspace_id=workspace_id, grant_source=old.source, source="a clawback that dies", freeze=True
+        ),
+        lambda: ledger.adjust(
+            workspace_id=workspace_id,
+            amount=correction,
+            reason="Proof",
+            actor_id=None,
+            source="an adjustment that dies",
+            may_owe=True,
         ),
         lambda: ledger.set_frozen(workspace_id=workspace_id, frozen=not case.models[who].frozen),
         lambda: ledger.extend_holds([hold.request.request_id for _, hold in case.open_holds()], ttl=0.0),

@@ -29,7 +29,10 @@ from proofs.ledger_steps import History  # noqa: E402
 WALLETS = 4
 #: Steps of a history: the issue of the books is decided by what follows what, so a history is long.
 STEPS = (30, 70)
-BOOKS = "billing_hold, billing_ledgerentry, billing_creditgrant, billing_wallet, billing_dailyquota, gateway_usageevent"
+BOOKS = (
+    "billing_adjustment, billing_hold, billing_ledgerentry, billing_creditgrant, billing_wallet, billing_dailyquota,"
+    " gateway_usageevent"
+)
 #: A history must end on the day on which it began, because the model knows no days. In seconds.
 LONGEST_HISTORY = 30.0
 

@@ -1,5 +1,6 @@
 """Rows of the billing app. Ledger rows (billing.models.ledger) are written by billing.services.ledger only."""
 
+from billing.models.hands import Adjustment, RefundRequest
 from billing.models.inbox import EventState, Reconciliation, RefusedDelivery, StripeEvent
 from billing.models.ledger import CreditGrant, DailyQuota, Hold, LedgerEntry, Wallet
 from billing.models.notices import Mute, Notice
@@ -19,6 +20,7 @@ from billing.models.payments import (
 from billing.models.tiers import Interval, LimitOverride, Subscription, SubscriptionStatus, Tier
 
 __all__ = [
+    "Adjustment",
     "AutoTopUp",
     "CreditGrant",
     "CreditOrder",
@@ -37,6 +39,7 @@ __all__ = [
     "OrderState",
     "Payment",
     "Reconciliation",
+    "RefundRequest",
     "RefusedDelivery",
     "Reversal",
     "StripeCustomer",

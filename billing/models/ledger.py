@@ -161,7 +161,7 @@ class LedgerEntry(models.Model):
         CreditGrant, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False
     )
     kind = models.CharField(max_length=12, choices=EntryKind)
-    #: The other side: issued:<kind of grant>, revenue, breakage, returned, debt.
+    #: The other side: issued:<kind of grant>, adjustment, revenue, breakage, returned, debt.
     contra = models.CharField(max_length=20)
     amount = models.BigIntegerField()
     #: Idempotency key of the write: the request's id for usage, the source for grants, and so on.

@@ -99,3 +99,6 @@ _ABOUT: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "customer.updated": _CUSTOMER,
     "customer.deleted": _CUSTOMER,
 }
+
+#: The types that say something to us: those to choose for the endpoint at Stripe.
+TYPES = frozenset(_ABOUT)

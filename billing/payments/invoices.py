@@ -21,6 +21,8 @@ from billing.periods import GRACE
 from billing.services import ledger, notices, returns, vip
 from lumyx.lib import clock
 
+#: An invoice that is this stays so.
+_FINAL = {"paid", "void"}
 _NEWS = dt.timedelta(days=7)
 _NOTICES = {
     "subscription_create": "subscription_started",
@@ -86,10 +88,7 @@ def _bring_in(customer: StripeCustomer, found: StripeSubscription) -> None:
     row = subscriptions.write_subscription(customer, found)
     if row is None:
         return
-    params = {"subscription": found.id}
-    seen = stripe_api.listed(StripeInvoice, stripe_api.client().v1.invoices.list, params=params)
-    known = set(Invoice.objects.filter(subscription_id=found.id, paid_at__isnull=False).values_list("pk", flat=True))
-    fresh = [_write_invoice(customer, found, invoice) for invoice in _oldest_first(seen) if invoice.id not in known]
+    fresh = [_write_invoice(customer, found, invoice) for invoice in _news_of(found.id)]
     paid = [invoice for invoice in fresh if invoice.status == "paid"]
     changes = [change for invoice in paid if (change := _credit(customer, found, invoice))]
     subscriptions.cut_plans(row)
@@ -103,8 +102,19 @@ def _bring_in(customer: StripeCustomer, found: StripeSubscription) -> None:
         _tell(row, invoice)
 
 
-def _oldest_first(invoices: list[StripeInvoice]) -> list[StripeInvoice]:
-    return sorted(invoices, key=lambda invoice: (invoice.created, invoice.id))
+def _news_of(subscription_id: str) -> list[StripeInvoice]:
+    """Return the invoices that are not paid in our rows, oldest first.
+
+    Whoever was here before has read all of them, so what is older than the oldest that was not final then needs no second look.
+    """
+    rows = list(Invoice.objects.filter(subscription_id=subscription_id).values_list("pk", "created_at", "status"))
+    params: dict[str, object] = {"subscription": subscription_id}
+    if rows:
+        waiting = [created_at for _, created_at, status in rows if status not in _FINAL]
+        params["created"] = {"gte": int(min([max(row[1] for row in rows), *waiting]).timestamp())}
+    seen = stripe_api.listed(StripeInvoice, stripe_api.client().v1.invoices.list, params=params)
+    paid = {id for id, _, status in rows if status == "paid"}
+    return sorted((each for each in seen if each.id not in paid), key=lambda each: (each.created, each.id))
 
 
 def _write_invoice(customer: StripeCustomer, found: StripeSubscription, invoice: StripeInvoice) -> StripeInvoice:

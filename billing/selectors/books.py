@@ -4,7 +4,7 @@ import hashlib
 
 from django.db import connection
 
-TABLES = ("billing_ledgerentry", "billing_creditgrant", "billing_hold", "billing_dailyquota")
+TABLES = ("billing_ledgerentry", "billing_creditgrant", "billing_hold", "billing_dailyquota", "billing_adjustment")
 
 # Sums of hashes do not depend on the order of rows, and need no memory for them. One statement, so one snapshot.
 # S608: the tables are constants.
@@ -17,7 +17,7 @@ _SIZE = f"SELECT {' + '.join(f'(SELECT count(*) FROM {table})' for table in TABL
 
 
 def rows_of_books() -> int:
-    """Return how many entries, grants, holds and daily quotas there are, counted one by one."""
+    """Return how many entries, grants, holds, daily quotas and adjustments there are, counted one by one."""
     with connection.cursor() as cursor:
         cursor.execute(_SIZE)
         (count,) = cursor.fetchone()
@@ -25,7 +25,7 @@ def rows_of_books() -> int:
 
 
 def books_hash() -> str:
-    """Return a SHA-256 in hex over all entries, grants, holds and daily quotas. It reads all of them: for audits and tests."""
+    """Return a SHA-256 in hex over all rows of the books. It reads all of them: for audits and tests."""
     with connection.cursor() as cursor:
         cursor.execute(_HASHES)
         rows = sorted(cursor.fetchall())

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +65,21 @@ WHERE w.workspace_id = %s
 ORDER BY g.priority, g.expires_at NULLS LAST, g.id
 """
 
-# The balance after a line is what is posted now, less all that came later; only lines newer than the page are summed.
+# The balance after a line is what is posted now, less all that came later, of whatever kind; only lines newer than the page's last
+# are summed, once.
 _ENTRIES = """
-SELECT e.id, e.at, e.kind, e.amount,
-       (w.posted - coalesce((SELECT sum(n.amount) FROM billing_ledgerentry n
-                             WHERE n.wallet_id = w.workspace_id AND n.id >= %(before)s), 0)
-        - coalesce(sum(e.amount) OVER (ORDER BY e.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))::bigint,
-       e.ref, g.kind, g.source, g.note, g.expires_at
+WITH page AS (
+    SELECT * FROM billing_ledgerentry
+    WHERE wallet_id = %(workspace)s AND id < %(before)s AND (%(kinds)s::text[] IS NULL OR kind = ANY (%(kinds)s))
+    ORDER BY id DESC LIMIT %(limit)s
+), later AS (
+    SELECT id, coalesce(sum(amount) OVER (ORDER BY id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS amount
+    FROM billing_ledgerentry WHERE wallet_id = %(workspace)s AND id >= (SELECT min(id) FROM page)
+)
+SELECT e.id, e.at, e.kind, e.amount, (w.posted - later.amount)::bigint, e.ref, g.kind, g.source, g.note, g.expires_at
 FROM billing_wallet w
-JOIN LATERAL (SELECT * FROM billing_ledgerentry WHERE wallet_id = w.workspace_id AND id < %(before)s
-              ORDER BY id DESC LIMIT %(limit)s) e ON true
+JOIN page e ON true
+JOIN later ON later.id = e.id
 JOIN billing_creditgrant g ON g.id = e.grant_id
 WHERE w.workspace_id = %(workspace)s
 ORDER BY e.id DESC
@@ -120,9 +125,19 @@ def balance_of(workspace_id: int) -> Balance:
     return Balance(posted, held, posted - held, by_kind, next_expiry, frozen)
 
 
-def entries_of(workspace_id: int, *, limit: int, before: int | None = None) -> list[EntryLine]:
-    """Return a workspace's newest ``limit`` entries, newest first; ``before`` (an entry's id) turns the page."""
-    parameters = {"workspace": workspace_id, "limit": limit, "before": _MAX_ID if before is None else before}
+def entries_of(
+    workspace_id: int, *, limit: int, before: int | None = None, kinds: Sequence[str] | None = None
+) -> list[EntryLine]:
+    """Return a workspace's newest ``limit`` entries, newest first, of some kinds only if ``kinds`` is given.
+
+    ``before`` (an entry's id) turns the page.
+    """
+    parameters = {
+        "workspace": workspace_id,
+        "limit": limit,
+        "before": _MAX_ID if before is None else before,
+        "kinds": None if kinds is None else list(kinds),
+    }
     with connection.cursor() as cursor:
         cursor.execute(_ENTRIES, parameters)
         return [EntryLine(*row) for row in cursor.fetchall()]

@@ -64,3 +64,10 @@ def public_tiers() -> list[Tier]:
 def subscriptions_of(workspace_id: int) -> list[Subscription]:
     """Return a workspace's subscriptions, newest first."""
     return list(Subscription.objects.filter(workspace_id=workspace_id).order_by("-started_at", "-id"))
+
+
+def is_paid_for(workspace_id: int) -> bool:
+    """Tell whether a workspace pays for the tier that it has: then it is changed at Stripe, and not by hand."""
+    return Subscription.objects.filter(
+        workspace_id=workspace_id, ends_at__isnull=True, stripe_id__isnull=False
+    ).exists()

@@ -26,11 +26,13 @@ from billing.types import Admission, Admitted, ExpiredHold, Settled, Settlement
 ADMIT, settle_parameters, settle_one_parameters = plain.ADMIT, plain.settle_parameters, plain.settle_one_parameters
 settle_answers = plain.settle_answers
 
-#: Credit given, taken back, ended and frozen: the rarer operations, under this one roof.
+#: Credit given, taken back, corrected, ended and frozen: the rarer operations, under this one roof.
 grant, clawback, end_grants, set_frozen = credit.grant, credit.clawback, credit.end_grants, credit.set_frozen
+adjust = credit.adjust
 PRIORITIES, VIP, PROMO, PAID = credit.PRIORITIES, credit.VIP, credit.PROMO, credit.PAID
 LedgerError, UnknownWorkspaceError = credit.LedgerError, credit.UnknownWorkspaceError
 UnknownGrantError, SourceConflictError = credit.UnknownGrantError, credit.SourceConflictError
+InsufficientCreditError = credit.InsufficientCreditError
 
 #: The other side of what was used.
 REVENUE = "revenue"

@@ -12,7 +12,7 @@ from billing.models.ledger import EntryKind, GrantKind
 from billing.services import ledger_rows as rows
 from billing.services.admission import WalletState
 from billing.services.ledger_rows import Entry
-from billing.types import ClawbackOutcome, GrantOutcome
+from billing.types import AdjustOutcome, ClawbackOutcome, GrantOutcome
 from lumyx.lib import clock
 from lumyx.lib.money import MAX_NANO, format_usd
 
@@ -21,7 +21,8 @@ VIP, PROMO, PAID = GrantKind.VIP.value, GrantKind.PROMO.value, GrantKind.PAID.va
 #: Burn-down: what the customer paid for is spent last.
 PRIORITIES = {GrantKind.VIP: 10, GrantKind.PROMO: 10, GrantKind.PAID: 30}
 #: The other sides of entries. Credit is "issued:<kind>"; a repaid debt moves between two grants of one wallet.
-BREAKAGE, RETURNED, DEBT = "breakage", "returned", "debt"
+BREAKAGE, RETURNED, DEBT, ADJUSTMENT = "breakage", "returned", "debt", "adjustment"
+_LONGEST_SOURCE, _LONGEST_TEXT = 180, 500
 
 
 class LedgerError(Exception):
@@ -34,6 +35,10 @@ class UnknownWorkspaceError(LedgerError):
 
 class UnknownGrantError(LedgerError):
     """The workspace has no grant of that source."""
+
+
+class InsufficientCreditError(LedgerError):
+    """The wallet has less than is to be taken off it."""
 
 
 class SourceConflictError(LedgerError):
@@ -73,21 +78,9 @@ def grant(
         )
         if grant_id is None:
             return _granted_before(cursor, source, wanted=(workspace_id, kind, amount))
-        grants = rows.grants_of(cursor, [workspace_id])[workspace_id]
-        overdraft = grants[-1]
-        repaid = min(-overdraft.remaining, amount)
-        fresh = GrantState(grant_id, amount - repaid, expires_at)
-        overdraft.remaining += repaid
-        if wallet.posted + amount > MAX_NANO:
-            raise ValueError(f"The balance would be more than {format_usd(MAX_NANO)}, which the books cannot hold.")
-        entries = [Entry(workspace_id, fresh.id, EntryKind.GRANT, f"issued:{kind}", amount, source)]
-        if repaid:
-            entries.append(Entry(workspace_id, fresh.id, EntryKind.DEBT_REPAY, DEBT, -repaid, source))
-            entries.append(Entry(workspace_id, overdraft.id, EntryKind.DEBT_REPAY, DEBT, repaid, source))
-        wallet.posted += amount
-        wallet.next_expiry = burn_down.next_expiry_of([*grants, fresh])
-        rows.post(cursor, [wallet], [fresh, overdraft], entries)
-        return GrantOutcome(grant_id=fresh.id, created=True, repaid=repaid)
+        entry = Entry(workspace_id, grant_id, EntryKind.GRANT, f"issued:{kind}", amount, source)
+        repaid = _add(cursor, wallet, amount, entry, expires_at=expires_at)
+        return GrantOutcome(grant_id=grant_id, created=True, repaid=repaid)
 
 
 def clawback(
@@ -136,6 +129,51 @@ def clawback(
         wallet.next_expiry = burn_down.next_expiry_of(grants)
         rows.post(cursor, [wallet], states, [entry for entry in entries if entry.amount])
         return ClawbackOutcome(applied=True, from_grant=taken, to_overdraft=owed)
+
+
+def adjust(
+    *,
+    workspace_id: int,
+    amount: int,
+    reason: str,
+    actor_id: int | None,
+    source: str,
+    note: str = "",
+    may_owe: bool = False,
+) -> AdjustOutcome:
+    """Correct a balance by a signed amount, once per ``source``; who did it (None: the command line) and why is kept beside.
+
+    Above zero it is a grant of paid credit that never expires: debt is repaid first, and ``note`` is what the workspace sees.
+    Below zero it is taken off the grants in burn-down order, of what open holds were not promised. With ``may_owe`` also of
+    that, and what the grants do not have becomes debt.
+
+    Raises:
+        ValueError: an amount of zero or that the books cannot hold, no reason, no source, or texts that are too long.
+        UnknownWorkspaceError: no such workspace.
+        InsufficientCreditError: less is free than is to be taken, and the wallet may not owe.
+        SourceConflictError: the source adjusted another workspace or by another amount before.
+    """
+    if not 0 < abs(amount) <= MAX_NANO:
+        raise ValueError("An adjustment is not zero and fits the books.")
+    if not reason.strip() or not source.strip():
+        raise ValueError("An adjustment needs a reason, and a source so that it is made once.")
+    if len(source) > _LONGEST_SOURCE or max(len(reason), len(note)) > _LONGEST_TEXT:
+        raise ValueError(f"A source has at most {_LONGEST_SOURCE} characters, reason and note {_LONGEST_TEXT}.")
+    with rows.open_books(savepoint=True) as cursor:
+        wallet = _lock_one(cursor, workspace_id)
+        if not rows.add_adjustment(cursor, (workspace_id, amount, reason.strip(), note, actor_id, source)):
+            if rows.adjustment_of_source(cursor, source) != (workspace_id, amount):
+                raise SourceConflictError(f"{source!r} adjusted another workspace or by another amount before.")
+            return AdjustOutcome(applied=False)
+        ref = f"{ADJUSTMENT}:{source}"
+        if amount < 0:
+            return _take(cursor, wallet, -amount, ref, may_owe=may_owe)
+        values = (workspace_id, PAID, PRIORITIES[GrantKind.PAID], amount, None, ref, note)
+        grant_id = rows.add_grant(cursor, values)
+        if grant_id is None:
+            raise SourceConflictError(f"{ref!r} is the source of a grant.")
+        entry = Entry(workspace_id, grant_id, EntryKind.ADJUST, ADJUSTMENT, amount, ref)
+        return AdjustOutcome(applied=True, repaid=_add(cursor, wallet, amount, entry))
 
 
 def end_grants(*, workspace_id: int, sources: Collection[str]) -> int:
@@ -190,6 +228,47 @@ def _lock_one(cursor: Cursor[Any], workspace_id: int) -> WalletState:
     if wallet is None:
         raise UnknownWorkspaceError(f"There is no workspace {workspace_id}.")
     return wallet
+
+
+def _add(
+    cursor: Cursor[Any], wallet: WalletState, amount: int, entry: Entry, *, expires_at: dt.datetime | None = None
+) -> int:
+    """Write the entry that fills a new grant, debt first; return what that repaid."""
+    grants = rows.grants_of(cursor, [wallet.id])[wallet.id]
+    overdraft = grants[-1]
+    repaid = min(-overdraft.remaining, amount)
+    fresh = GrantState(entry.grant_id, amount - repaid, expires_at)
+    overdraft.remaining += repaid
+    if wallet.posted + amount > MAX_NANO:
+        raise ValueError(f"The balance would be more than {format_usd(MAX_NANO)}, which the books cannot hold.")
+    entries = [entry]
+    if repaid:
+        entries.append(Entry(wallet.id, fresh.id, EntryKind.DEBT_REPAY, DEBT, -repaid, entry.ref))
+        entries.append(Entry(wallet.id, overdraft.id, EntryKind.DEBT_REPAY, DEBT, repaid, entry.ref))
+    wallet.posted += amount
+    wallet.next_expiry = burn_down.next_expiry_of([*grants, fresh])
+    rows.post(cursor, [wallet], [fresh, overdraft], entries)
+    return repaid
+
+
+def _take(cursor: Cursor[Any], wallet: WalletState, amount: int, ref: str, *, may_owe: bool) -> AdjustOutcome:
+    """Take an amount off the grants in burn-down order; what they do not have becomes debt where that is allowed."""
+    sweep(cursor, {wallet.id: wallet}, at=rows.now(cursor))
+    if amount > wallet.available and not may_owe:
+        free = format_usd(max(0, wallet.available), places=6)
+        raise InsufficientCreditError(
+            f"Only {free} can be taken: the rest is spent, or set aside for requests that run. Take less, or allow a debt."
+        )
+    if wallet.posted - amount < -MAX_NANO:
+        raise ValueError(f"The debt would be more than {format_usd(MAX_NANO)}, which the books cannot hold.")
+    grants = rows.grants_of(cursor, [wallet.id])[wallet.id]
+    cuts = burn_down.spend(grants, [(ref, amount)])
+    wallet.posted -= amount
+    wallet.next_expiry = burn_down.next_expiry_of(grants)
+    entries = [Entry(wallet.id, cut.grant_id, EntryKind.ADJUST, ADJUSTMENT, -cut.amount, ref) for cut in cuts]
+    rows.post(cursor, [wallet], changed_by(cuts, grants), entries)
+    owed = sum(cut.amount for cut in cuts if cut.grant_id == grants[-1].id)
+    return AdjustOutcome(applied=True, taken=amount - owed, owed=owed)
 
 
 def _granted_before(cursor: Cursor[Any], source: str, *, wanted: tuple[int, str, int]) -> GrantOutcome:

@@ -196,6 +196,18 @@ def grant_of_source(cursor: Cursor[Any], source: str) -> GrantRow | None:
     return None if row is None else GrantRow(*row)
 
 
+def add_adjustment(cursor: Cursor[Any], values: Sequence[Any]) -> bool:
+    """Insert an adjustment; False if its source is taken."""
+    cursor.execute(sql.ADD_ADJUSTMENT, values)
+    return cursor.fetchone() is not None
+
+
+def adjustment_of_source(cursor: Cursor[Any], source: str) -> tuple[int, int] | None:
+    """Return the workspace and the amount of the adjustment that a source made."""
+    cursor.execute(sql.ADJUSTMENT_OF_SOURCE, [source])
+    return cursor.fetchone()
+
+
 def booked_against(cursor: Cursor[Any], grant_id: int, *, contra: str) -> int:
     """Return the sum of a grant's entries against another side."""
     cursor.execute(sql.BOOKED_AGAINST, [grant_id, contra])

@@ -131,6 +131,14 @@ ON CONFLICT (source) DO NOTHING RETURNING id
 
 GRANT_OF_SOURCE = "SELECT id, wallet_id, kind, amount, remaining FROM billing_creditgrant WHERE source = %s"
 
+ADD_ADJUSTMENT = """
+INSERT INTO billing_adjustment (workspace_id, amount, reason, note, actor_id, source, at)
+VALUES (%s, %s, %s, %s, %s, %s, statement_timestamp())
+ON CONFLICT (source) DO NOTHING RETURNING id
+"""
+
+ADJUSTMENT_OF_SOURCE = "SELECT workspace_id, amount FROM billing_adjustment WHERE source = %s"
+
 BOOKED = "SELECT coalesce(sum(amount), 0)::bigint FROM billing_ledgerentry WHERE ref = %s AND kind = %s"
 
 # A grant's wallet is given too, so that the index on entries by wallet serves.

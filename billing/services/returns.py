@@ -57,21 +57,26 @@ def apply_reversals(payment: Payment) -> dict[str, int]:
     reversals = list(payment.reversals.order_by("happened_at", "ref"))
     if not reversals:
         return {}
-    granted, whole = granted_by(payment), _whole_of(payment)
+    granted, whole = granted_by(payment), whole_of(payment)
     return {reversal.ref: _apply(payment, reversal, granted, whole) for reversal in reversals}
 
 
-def _whole_of(payment: Payment) -> int:
+def whole_of(payment: Payment) -> int:
     """Return what was paid for the credit in all: of an invoice a part may have come from the customer's balance at Stripe."""
     total = Invoice.objects.filter(pk=payment.invoice_id).values_list("total", flat=True).first()
     return max(payment.amount, total or 0)
 
 
+def share_of(grant: Granted, amount: int, whole: int) -> int:
+    """Return what going back ``amount`` of a payment of ``whole`` takes of one of its grants, in nano-USD."""
+    # Rounded down: tax goes back with the rest.
+    return min(grant.amount, grant.amount * amount // whole)
+
+
 def _apply(payment: Payment, reversal: Reversal, granted: Sequence[Granted], whole: int) -> int:
     taken = 0
     for grant in granted:
-        # Rounded down: tax goes back with the rest.
-        share = min(grant.amount, grant.amount * reversal.amount // whole)
+        share = share_of(grant, reversal.amount, whole)
         if not share:
             continue
         source = f"{reversal.ref}:{grant.source}"

@@ -6,10 +6,10 @@ from django.db import transaction
 
 from accounts.models import Workspace
 from billing.models import LimitOverride, Subscription, Tier
+from billing.selectors.tiers import FREE, is_paid_for
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD
 
-FREE = "free"
 OPERATOR = "operator"
 
 #: slug, name, USD a month, USD a year, requests to free models a UTC day, requests a minute, USD of VIP credit a month.
@@ -111,7 +111,7 @@ def set_tier(workspace_id: int, *, tier_slug: str, source: str = OPERATOR) -> No
         Workspace.objects.select_for_update(no_key=True).get(pk=workspace_id)
         now = _now_after(workspace_id)
         live = Subscription.objects.filter(workspace_id=workspace_id, ends_at__isnull=True)
-        if live.filter(stripe_id__isnull=False).exists():
+        if is_paid_for(workspace_id):
             raise PaidSubscriptionError(
                 "The workspace pays for its plan. Cancel that at Stripe, or let its people change it."
             )

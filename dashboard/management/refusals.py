@@ -10,7 +10,7 @@ from accounts.services.apikeys import ApiKeyNotFoundError, InvalidApiKeyOptionEr
 from accounts.services.policies import UnknownPolicyError
 from accounts.services.users import EmailTakenError, InvalidEmailError
 from accounts.services.workspaces import InvalidWorkspaceNameError, WorkspaceExistsError, WorkspaceNotFoundError
-from billing.services.tiers import UnknownTierError
+from billing.services.tiers import PaidSubscriptionError, UnknownTierError
 from dashboard.flows.workspaces import InvalidCreditError, PasswordMismatchError
 from lumyx.lib.money import MoneyError
 
@@ -23,6 +23,7 @@ REFUSALS = (
     InvalidEmailError,
     InvalidWorkspaceNameError,
     MoneyError,
+    PaidSubscriptionError,
     PasswordMismatchError,
     UnknownPolicyError,
     UnknownTierError,

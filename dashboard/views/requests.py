@@ -13,10 +13,10 @@ from billing.types import GrantUse
 from dashboard.guards import MemberRequest, member_required
 from dashboard.views.credits import KINDS
 from dashboard.views.overview import STATES
-from gateway.protocols.receipt import Receipt, request_id_in
+from gateway.protocols.receipt import DetailsGoneError, Receipt, request_id_in
 from gateway.selectors.receipts import receipt_of
 
-PAGE = "dashboard/request.html"
+PAGE, GONE_PAGE = "dashboard/request.html", "dashboard/request_gone.html"
 CLASSES = {"input": "Input", "cache_read": "Cache read", "cache_write": "Cache write", "output": "Output"}
 SOURCES = {"upstream": "Reported by the provider", "estimated": "Estimated by us", "none": "None: nothing came out"}
 
@@ -44,7 +44,10 @@ class ShownPayment:
 def show_request(request: MemberRequest, request_id: str) -> HttpResponseBase:
     """Show a request of the workspace that has ended; any other id is a 404. Which credit paid is for those who see money."""
     found = request_id_in(request_id)
-    receipt = None if found is None else receipt_of(request.workspace.pk, request_id=found)
+    try:
+        receipt = None if found is None else receipt_of(request.workspace.pk, request_id=found)
+    except DetailsGoneError as gone:
+        return render(request, GONE_PAGE, {"since": gone.since}, status=404)
     if receipt is None:
         raise Http404
     state, badge = STATES.get(receipt.status, (receipt.status, ""))

@@ -8,9 +8,12 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
+from billing.payments.checkout import LEAST, MOST
+from billing.payments.stripe_api import payments_are_on
 from billing.selectors.tiers import public_tiers
 from dashboard.catalog import Filters, listed_models, matching, showcase
 from dashboard.snippets import first_call
+from dashboard.tiers import saving_of_tier
 
 #: How many models the landing page shows.
 STRIP_LENGTH = 6
@@ -38,7 +41,10 @@ def pricing(request: HttpRequest) -> HttpResponse:
     """Show tiers and model prices, from the same rows that requests are billed by."""
     tiers = list(public_tiers())
     context = {
-        "tiers": tiers,
+        "tiers": [(tier, saving_of_tier(tier)) for tier in tiers],
+        "has_years": any(tier.yearly_price for tier in tiers),
+        "payments_on": payments_are_on(),
+        "buy_range": (LEAST, MOST),
         "free_tier": tiers[0] if tiers else None,
         "top_tier": tiers[-1] if tiers else None,
         "models": matching(listed_models(), Filters(sort="price")),

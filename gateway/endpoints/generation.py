@@ -10,7 +10,7 @@ from gateway.http import query_value, send_json
 from gateway.pipeline import Arrival, Gateway
 from gateway.pipeline.admit import keep_pace
 from gateway.pipeline.authenticate import authenticate
-from gateway.protocols.receipt import receipt_view, request_id_in
+from gateway.protocols.receipt import DetailsGoneError, receipt_view, request_id_in
 
 _FORMS = "the id of an answer (chatcmpl-…, msg_…), or the header x-request-id of its response"
 
@@ -25,7 +25,10 @@ async def serve(arrival: Arrival, gateway: Gateway) -> None:
     if request_id is None:
         raise ApiError(400, "invalid_parameter", f"id is `{shown(given)}`, which is no id of a request. Send {_FORMS}.")
     headers = await keep_pace(principal, minute=gateway.minute)
-    receipt = await gateway.store.receipt(principal.workspace_id, request_id)
+    try:
+        receipt = await gateway.store.receipt(principal.workspace_id, request_id)
+    except DetailsGoneError as gone:
+        raise ApiError(404, "not_found", str(gone), headers=headers) from gone
     if receipt is None:
         raise ApiError(
             404,

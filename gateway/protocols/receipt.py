@@ -29,6 +29,16 @@ FLAGS = {
 }
 
 
+class DetailsGoneError(LookupError):
+    """A request is of a month whose details are not kept any more; ``since`` is the first day that is."""
+
+    def __init__(self, since: dt.date) -> None:
+        super().__init__(
+            f"Details of requests before {since:%-d %B %Y} are not kept any more; what they cost is in the ledger."
+        )
+        self.since = since
+
+
 @dataclass(frozen=True, slots=True)
 class PriceVersion:
     """A version of a model's price."""

@@ -9,13 +9,15 @@ from django.db import connection
 
 from billing.rating import Rates, TokenUsage, charge_for
 from gateway.selectors.patience import patient_cursor
+from gateway.selectors.usage_retention import first_id_kept
 
 #: Rows that are in memory at a time.
 CHUNK = 5_000
 FREE = Rates(input=0, output=0)
 
 # One statement, hence one snapshot: event, hold and entries commit together, so a difference is real. The ledger's tables are
-# named here because queries through two apps would see two moments. Entries without an event come as rows of NULLs.
+# named here because queries through two apps would see two moments. Entries without an event come as rows of NULLs; those of
+# months that were dropped have none, and are left out (``ref`` is the request's id, whose order is that of time).
 _CHARGES = """
 SELECT COALESCE(event.id::text, entries.ref), event.id,
        event.input_tokens, event.cache_read_tokens, event.cache_write_tokens, event.output_tokens,
@@ -26,7 +28,7 @@ SELECT COALESCE(event.id::text, entries.ref), event.id,
 FROM (SELECT * FROM gateway_usageevent WHERE workspace_id = %(workspace)s) AS event
 FULL JOIN (
     SELECT ref, -sum(amount) AS amount FROM billing_ledgerentry
-    WHERE wallet_id = %(workspace)s AND kind = 'usage' GROUP BY ref
+    WHERE wallet_id = %(workspace)s AND kind = 'usage' AND ref >= %(floor)s GROUP BY ref
 ) AS entries ON entries.ref = event.id::text
 LEFT JOIN gateway_price AS price ON price.id = event.price_id
 LEFT JOIN gateway_routecost AS rates ON rates.id = event.route_cost_id
@@ -69,7 +71,7 @@ def audit_charges(workspace_id: int) -> Audit:
 def _rows(workspace_id: int) -> Iterator[tuple[Any, ...]]:
     # The server keeps the result; we fetch a chunk at a time.
     with patient_cursor(), connection.chunked_cursor() as cursor:
-        cursor.execute(_CHARGES, {"workspace": workspace_id})
+        cursor.execute(_CHARGES, {"workspace": workspace_id, "floor": str(first_id_kept())})
         while rows := cursor.fetchmany(CHUNK):
             yield from rows
 

@@ -5,16 +5,23 @@ import uuid
 from billing.rating import Rates, TokenUsage
 from billing.selectors.grants import grants_used
 from gateway.models import CatalogModel, Price, UsageEvent
-from gateway.protocols.receipt import PriceVersion, Receipt
+from gateway.protocols.receipt import DetailsGoneError, PriceVersion, Receipt
 from gateway.selectors.catalog import rates_of
+from gateway.selectors.usage_retention import details_are_gone, oldest_month_kept
 
 FREE = Rates(input=0, output=0)
 
 
 def receipt_of(workspace_id: int, *, request_id: uuid.UUID) -> Receipt | None:
-    """Return the receipt of a workspace's request; None for an unknown one, another's, and one that has not ended."""
+    """Return the receipt of a workspace's request; None for an unknown one, another's, and one that has not ended.
+
+    Raises DetailsGoneError for an id of a month that was dropped, whoever's it was.
+    """
     event = UsageEvent.objects.filter(workspace_id=workspace_id, pk=request_id).first()
     if event is None:
+        month = oldest_month_kept()
+        if month is not None and details_are_gone(request_id):
+            raise DetailsGoneError(month)
         return None
     # A free model costs nothing, whatever price it had before.
     price = None if event.is_free else _price(event.price_id)

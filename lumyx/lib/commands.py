@@ -18,11 +18,14 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError
+
+from lumyx.lib.origin import Origin, acting_as
 
 JSON_HELP = "print one JSON object as the last line of standard output"
 #: Python turns bytes of the command line that are not UTF-8 into lone surrogates.
@@ -85,7 +88,8 @@ class JsonCommand(BaseCommand):
         try:
             for name in sorted(names):
                 self._refuse_unstorable(name, options[name])
-            options["run_subcommand"](**{name: options[name] for name in names})
+            with acting_as(partial(Origin, kind="command")):
+                options["run_subcommand"](**{name: options[name] for name in names})
         except CommandError as error:
             self._print_error("failed", str(error))
             raise

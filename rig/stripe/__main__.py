@@ -1,16 +1,19 @@
 """FakeStripe as a program: `python -m rig.stripe --port P --webhook URL --secret whsec_…`."""
 
 import argparse
+import os
 import queue
 import sys
 import threading
 import time
+from pathlib import Path
 
 from lumyx.lib import clock
 from rig.stripe.delivery import pack, post
 from rig.stripe.server import FakeStripe
 from rig.stripe.state import Record
 
+TICK_S = 5
 WAITS_S = (0, 1, 5, 30, 120, 600)
 
 
@@ -32,12 +35,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=12111, help="port on 127.0.0.1 (default: %(default)s)")
     parser.add_argument("--key", default="sk_test_fake", help="the API key it takes (default: %(default)s)")
     parser.add_argument("--webhook", help="URL that events are posted to")
-    parser.add_argument("--secret", help="webhook signing secret, whsec_…")
+    secret = os.environ.get("STRIPE_WEBHOOK_SECRET")
+    text = "webhook signing secret, whsec_… (default: STRIPE_WEBHOOK_SECRET)"
+    parser.add_argument("--secret", default=secret, help=text)
+    parser.add_argument("--state", type=Path, help="file that keeps everything between runs")
     parser.add_argument("--tax", type=int, default=0, help="percent added when automatic tax is on (default: 0)")
     options = parser.parse_args()
-    if bool(options.webhook) != bool(options.secret):
-        parser.error("--webhook and --secret go together.")
-    fake = FakeStripe(port=options.port, key=options.key, tax_percent=options.tax)
+    if options.webhook and not options.secret:
+        parser.error("--webhook needs --secret.")
+    fake = FakeStripe(port=options.port, key=options.key, tax_percent=options.tax, file=options.state)
     if options.webhook:
         events: queue.Queue[Record] = queue.Queue()
         fake.state.listeners.append(events.put)
@@ -47,7 +53,9 @@ def main() -> None:
         sys.stdout.write(f"FakeStripe on {fake.url}\n")
         sys.stdout.flush()
         try:
-            threading.Event().wait()
+            while True:
+                time.sleep(TICK_S)
+                fake.tick()
         except KeyboardInterrupt:
             return
 

@@ -69,6 +69,12 @@ def save_method(state: State, *, customer: str | None, number: str, behaviour: s
     return method
 
 
+def attach(state: State, method: Record, customer: str) -> None:
+    """Give a card to a customer."""
+    method["customer"] = customer
+    state.emit("payment_method.attached", method)
+
+
 def retrieve_method(state: State, ids: list[str], _params: Record) -> Record:
     """Return a payment method."""
     return state.find("payment_method", ids[0])

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from rig.stripe.state import Record, State, StripeError
 
+INVOICE_PAYMENTS = "/v1/invoice_payments"
 LIST_PARAMS = frozenset({"limit", "starting_after", "ending_before", "created", "expand"})
 
 
@@ -54,6 +55,13 @@ def read_amount(value: Any, param: str = "amount") -> int:
         raise StripeError(
             "This value must be greater than or equal to 1.", code="parameter_invalid_integer", param=param
         )
+    return int(value)
+
+
+def read_time(value: Any, param: str) -> int:
+    """Return a moment in Unix seconds. Raises StripeError."""
+    if not re.fullmatch(r"[0-9]{1,11}", str(value)):
+        raise StripeError(f"Invalid timestamp: {value}", code="parameter_invalid_integer", param=param)
     return int(value)
 
 
@@ -115,6 +123,9 @@ def _expand_at(state: State, node: Any, keys: list[str], path: str) -> None:
         for item in node:
             _expand_at(state, item, keys, path)
         return
+    if isinstance(node, dict) and node.get("object") == "invoice" and keys[0] == "payments":
+        rows = [row for row in state.all("invoice_payment") if row["invoice"] == node["id"]]
+        node["payments"] = {"object": "list", "data": copy.deepcopy(rows), "has_more": False, "url": INVOICE_PAYMENTS}
     if not isinstance(node, dict) or keys[0] not in node:
         raise StripeError(f"This property cannot be expanded ({path}).", param="expand")
     value = node[keys[0]]

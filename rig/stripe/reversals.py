@@ -8,8 +8,8 @@ CREATE = frozenset({"amount", "charge", "payment_intent", "reason", "metadata", 
 DISPUTE_FEE = 1500
 
 
-def create_refund(state: State, _ids: list[str], params: Record) -> Record:
-    """Give back a charge or a part of it. Raises StripeError when more is asked than is left."""
+def create_refund(state: State, _ids: list[str], params: Record, *, status: str = "succeeded") -> Record:
+    """Give back a charge or a part of it; `status` may be pending. Raises StripeError when more is asked than is left."""
     charge = _find_charge(state, params)
     left = charge["amount"] - charge["amount_refunded"]
     if not charge["paid"] or left == 0:
@@ -20,7 +20,7 @@ def create_refund(state: State, _ids: list[str], params: Record) -> Record:
         raise StripeError(text, param="amount")
     refund = state.add(
         "refund", "re", amount=amount, charge=charge["id"], payment_intent=charge["payment_intent"], metadata={},
-        currency=charge["currency"], reason=params.get("reason"), status="succeeded", failure_reason=None,
+        currency=charge["currency"], reason=params.get("reason"), status=status, failure_reason=None,
     )  # fmt: skip
     merge_metadata(refund, params)
     refund["balance_transaction"] = add_transaction(state, kind="refund", amount=-amount, source=refund)["id"]
@@ -47,14 +47,25 @@ def fail_refund(state: State, refund_id: str) -> Record:
     refund = state.find("refund", refund_id)
     if refund["status"] == "failed":
         raise StripeError(f"Refund {refund_id} has failed already.")
+    before = {"status": refund["status"]}
     refund.update(status="failed", failure_reason="lost_or_stolen_card")
     back = add_transaction(state, kind="refund_failure", amount=refund["amount"], source=refund)
     refund["failure_balance_transaction"] = back["id"]
     charge = state.objects[refund["charge"]]
     charge["amount_refunded"] -= refund["amount"]
     charge["refunded"] = False
-    state.emit("refund.updated", refund, {"status": "succeeded"})
+    state.emit("refund.updated", refund, before)
     state.emit("refund.failed", refund)
+    return refund
+
+
+def finish_refund(state: State, refund_id: str) -> Record:
+    """Let a pending refund succeed. Raises StripeError for another."""
+    refund = state.find("refund", refund_id)
+    if refund["status"] != "pending":
+        raise StripeError(f"Refund {refund_id} is {refund['status']}, not pending.")
+    refund["status"] = "succeeded"
+    state.emit("refund.updated", refund, {"status": "pending"})
     return refund
 
 

@@ -4,7 +4,19 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rig.stripe import catalog, checkout, customers, payments, reversals
+from rig.stripe import (
+    catalog,
+    changes,
+    checkout,
+    collection,
+    customers,
+    invoices,
+    payments,
+    portal,
+    reversals,
+    schedules,
+    subscriptions,
+)  # fmt: skip
 from rig.stripe.forms import LIST_PARAMS, check_known, list_page
 from rig.stripe.state import Record, State, StripeError
 
@@ -46,7 +58,7 @@ ROUTES = (
     Route("POST", "/v1/customers", customers.create, customers.FIELDS),
     Route("GET", "/v1/customers/{}", customers.retrieve),
     Route("POST", "/v1/customers/{}", customers.update, customers.FIELDS),
-    Route("DELETE", "/v1/customers/{}", customers.delete),
+    Route("DELETE", "/v1/customers/{}", subscriptions.delete_customer),
     Route("GET", "/v1/payment_methods", customers.list_methods, LIST_PARAMS | {"customer", "type"}),
     Route("GET", "/v1/payment_methods/{}", customers.retrieve_method),
     Route("POST", "/v1/payment_methods/{}/detach", customers.detach),
@@ -59,14 +71,22 @@ ROUTES = (
     Route("POST", "/v1/prices/{}", catalog.update_price, catalog.PRICE_UPDATE),
     Route("POST", "/v1/checkout/sessions", checkout.create, checkout.CREATE),
     Route(
-        "GET", "/v1/checkout/sessions", checkout.list_sessions, LIST_PARAMS | {"customer", "payment_intent", "status"}
+        "GET",
+        "/v1/checkout/sessions",
+        checkout.list_sessions,
+        LIST_PARAMS | {"customer", "payment_intent", "status", "subscription"},
     ),
     Route("GET", "/v1/checkout/sessions/{}", checkout.retrieve),
     Route("POST", "/v1/checkout/sessions/{}/expire", checkout.expire),
     Route("POST", "/v1/payment_intents", payments.create, payments.CREATE),
     Route("GET", "/v1/payment_intents", payments.list_intents, LIST_PARAMS | {"customer"}),
     Route("GET", "/v1/payment_intents/{}", payments.retrieve, ONLY_EXPAND | {"client_secret"}),
-    Route("POST", "/v1/payment_intents/{}/confirm", payments.confirm, ONLY_EXPAND | {"payment_method", "off_session"}),
+    Route(
+        "POST",
+        "/v1/payment_intents/{}/confirm",
+        collection.confirm_intent,
+        ONLY_EXPAND | {"payment_method", "off_session"},
+    ),
     Route("POST", "/v1/payment_intents/{}/cancel", payments.cancel, ONLY_EXPAND | {"cancellation_reason"}),
     Route("GET", "/v1/charges/{}", payments.retrieve_charge),
     Route("POST", "/v1/refunds", reversals.create_refund, reversals.CREATE),
@@ -75,6 +95,31 @@ ROUTES = (
     Route("GET", "/v1/disputes", reversals.list_disputes, LIST_PARAMS | {"charge", "payment_intent"}),
     Route("GET", "/v1/disputes/{}", reversals.retrieve_dispute),
     Route("GET", "/v1/balance_transactions", payments.list_transactions, LIST_PARAMS | {"type", "source", "currency"}),
+    Route("GET", "/v1/subscriptions", subscriptions.list_subscriptions, LIST_PARAMS | subscriptions.LIST),
+    Route("GET", "/v1/subscriptions/{}", subscriptions.retrieve),
+    Route("POST", "/v1/subscriptions/{}", subscriptions.update, subscriptions.UPDATE),
+    Route("DELETE", "/v1/subscriptions/{}", subscriptions.cancel, subscriptions.CANCEL),
+    Route("POST", "/v1/subscription_schedules", schedules.create, schedules.CREATE),
+    Route("GET", "/v1/subscription_schedules", schedules.list_schedules, LIST_PARAMS | {"customer"}),
+    Route("GET", "/v1/subscription_schedules/{}", schedules.retrieve),
+    Route("POST", "/v1/subscription_schedules/{}", schedules.update, schedules.UPDATE),
+    Route("POST", "/v1/subscription_schedules/{}/release", schedules.release),
+    Route("POST", "/v1/subscription_schedules/{}/cancel", schedules.cancel),
+    Route("POST", "/v1/invoices/create_preview", changes.preview, changes.PREVIEW),
+    Route("GET", "/v1/invoices", invoices.list_invoices, LIST_PARAMS | invoices.LIST),
+    Route("GET", "/v1/invoices/{}", invoices.retrieve),
+    Route("GET", "/v1/invoices/{}/lines", invoices.list_lines, LIST_PARAMS - {"created"}),
+    Route("POST", "/v1/invoices/{}/finalize", collection.finalize),
+    Route("POST", "/v1/invoices/{}/pay", collection.pay, collection.PAY),
+    Route("POST", "/v1/invoices/{}/void", collection.void),
+    Route("POST", "/v1/invoices/{}/mark_uncollectible", collection.mark_uncollectible),
+    Route("GET", "/v1/invoice_payments", invoices.list_payments, LIST_PARAMS | {"invoice", "payment", "status"}),
+    Route("GET", "/v1/invoice_payments/{}", invoices.retrieve_payment),
+    Route("POST", "/v1/billing_portal/configurations", portal.configure, portal.CONFIGURE - {"active"}),
+    Route("GET", "/v1/billing_portal/configurations", portal.list_configurations, LIST_PARAMS | portal.LIST),
+    Route("GET", "/v1/billing_portal/configurations/{}", portal.retrieve_configuration),
+    Route("POST", "/v1/billing_portal/configurations/{}", portal.update_configuration, portal.CONFIGURE),
+    Route("POST", "/v1/billing_portal/sessions", portal.create_session, portal.SESSION),
     Route("GET", "/v1/events", list_events, LIST_PARAMS | {"type", "types"}),
     Route("GET", "/v1/events/{}", retrieve_event),
 )

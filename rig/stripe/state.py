@@ -1,7 +1,6 @@
 """What the fake knows: one store of objects, its clock, its events and Stripe's error envelope."""
 
 import copy
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,15 +34,21 @@ class State:
     request: Record = field(default_factory=lambda: {"id": None, "idempotency_key": None})
     listeners: list[Callable[[Record], None]] = field(default_factory=list)
     tax_percent: int = 0
-    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    last_number: int = 0
+    shift_s: int = 0
+    stepping_at: int | None = None
+    after_retries: str = "cancel"
 
     def now(self) -> int:
-        """Return the fake's time in Unix seconds: the set one, else the real one."""
-        return int(clock.now().timestamp()) if self.frozen_at is None else self.frozen_at
+        """Return the fake's time in Unix seconds: that of the step being made, else the set one, else the real one."""
+        if self.stepping_at is not None:
+            return self.stepping_at
+        return int(clock.now().timestamp()) + self.shift_s if self.frozen_at is None else self.frozen_at
 
     def make_id(self, prefix: str) -> str:
         """Return an id that no other object has."""
-        return f"{prefix}_fake{next(self.numbers):012d}"
+        self.last_number += 1
+        return f"{prefix}_fake{self.last_number:012d}"
 
     def add(self, kind: str, prefix: str, **fields: Any) -> Record:
         """Store a new object of `kind` and return it."""

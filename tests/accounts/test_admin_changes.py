@@ -168,12 +168,13 @@ def test_the_owner_cannot_be_doubled_or_demoted_in_the_admin(operator: Client, c
 def test_saving_a_tier_writes_a_new_version_and_keeps_the_old(operator: Client, cast: Cast) -> None:
     first = Tier.objects.get(slug="vip1")
     data = {
-        "name": "VIP One", "monthly_price_usd": "7.5", "monthly_credits_usd": "6", "daily_requests": "150",
-        "requests_per_minute": "0", "is_public": "on",
+        "name": "VIP One", "monthly_price_usd": "7.5", "yearly_price_usd": "75", "monthly_credits_usd": "6",
+        "daily_requests": "150", "requests_per_minute": "0", "is_public": "on",
     }  # fmt: skip
     assert operator.post(page_of(Tier, "change", first.pk), data).status_code == 302
     second = Tier.objects.get(slug="vip1", version=2)
     assert (second.name, second.monthly_price, second.daily_requests) == ("VIP One", 7_500_000_000, 150)
+    assert second.yearly_price == 75_000_000_000
     first.refresh_from_db()
     assert (first.version, first.name) == (1, "VIP 1")
     assert operator.post(page_of(Tier, "change", first.pk), data).status_code == 403

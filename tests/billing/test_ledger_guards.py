@@ -11,8 +11,8 @@ from tests.billing.builders import Account, admit_one, make_account, run_sql, se
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("accounts", "billing", "gateway", "dashboard", "lumyx")
-LEDGER_ROWS = {"Wallet", "CreditGrant", "Hold", "LedgerEntry", "DailyQuota"}
-LEDGER_TABLES = ("wallet", "creditgrant", "hold", "ledgerentry", "dailyquota")
+LEDGER_ROWS = {"Wallet", "CreditGrant", "Hold", "LedgerEntry", "DailyQuota", "Adjustment"}
+LEDGER_TABLES = ("wallet", "creditgrant", "hold", "ledgerentry", "dailyquota", "adjustment")
 ORM_WRITES = {
     "save", "create", "update", "delete", "bulk_create", "bulk_update", "get_or_create", "update_or_create",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from billing.selectors.ledger import balance_of, broken_invariants
 from billing.services import ledger
-from billing.types import Admission, Settlement
+from billing.types import AdjustOutcome, Admission, Settlement
 from proofs.ledger_crashes import rolled_back
 from proofs.ledger_model import ModelAnswer, ModelGrant, ModelWallet
 from tests.billing.builders import Account, make_account, overdue, run_sql
@@ -31,6 +31,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.requests: list[tuple[int, Admission]] = []
         self.sources = 0
         self.clawed: dict[str, tuple[int, str, int]] = {}
+        self.adjusted: dict[str, tuple[int, int]] = {}
 
     @initialize()
     def open_accounts(self) -> None:
@@ -156,6 +157,49 @@ class LedgerMachine(RuleBasedStateMachine):
                 workspace_id=account.id, grant_source=grant_source, source=source, amount=amount, freeze=True
             )
             assert again.applied is False
+
+    @rule(who=st.integers(0, 1), amount=amounts)
+    def adjust_up(self, who: int, amount: int) -> None:
+        self.sources += 1
+        source = f"a{self.sources}"
+        outcome = self._adjust(who, amount, source)
+        fresh = ModelGrant(f"adjustment:{source}", "paid", amount, amount, (30, 9, self.sources))
+        assert (outcome.applied, outcome.repaid) == (True, self.models[who].grant(fresh))
+        self.adjusted[source] = (who, amount)
+
+    @rule(who=st.integers(0, 1), amount=amounts, may_owe=st.booleans())
+    def adjust_down(self, who: int, amount: int, may_owe: bool) -> None:
+        self.sources += 1
+        source = f"a{self.sources}"
+        expected = self.models[who].adjust_down(amount, may_owe=may_owe)
+        if expected is None:
+            with pytest.raises(ledger.InsufficientCreditError):
+                self._adjust(who, -amount, source)
+            return
+        outcome = self._adjust(who, -amount, source, may_owe=may_owe)
+        assert (outcome.applied, outcome.taken, outcome.owed) == (True, *expected)
+        self.adjusted[source] = (who, -amount)
+
+    @rule(data=st.data())
+    def adjust_again(self, data: st.DataObject) -> None:
+        if self.adjusted:
+            source = data.draw(st.sampled_from(sorted(self.adjusted)))
+            who, amount = self.adjusted[source]
+            assert self._adjust(who, amount, source, may_owe=True).applied is False
+            with pytest.raises(ledger.SourceConflictError):
+                self._adjust(who, -amount, source, may_owe=True)
+            with pytest.raises(ledger.SourceConflictError):
+                self._adjust(1 - who, amount, source, may_owe=True)
+
+    def _adjust(self, who: int, amount: int, source: str, *, may_owe: bool = False) -> AdjustOutcome:
+        return ledger.adjust(
+            workspace_id=self.accounts[who].id,
+            amount=amount,
+            reason="By the model",
+            actor_id=None,
+            source=source,
+            may_owe=may_owe,
+        )
 
     @rule(who=st.integers(0, 1))
     def thaw(self, who: int) -> None:

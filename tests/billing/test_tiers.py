@@ -14,7 +14,14 @@ from billing.selectors.tiers import (
     public_tiers,
     subscriptions_of,
 )
-from billing.services.tiers import UnknownTierError, change_tier, ensure_tiers, set_limits, set_tier
+from billing.services.tiers import (
+    PaidSubscriptionError,
+    UnknownTierError,
+    change_tier,
+    ensure_tiers,
+    set_limits,
+    set_tier,
+)
 from billing.types import Entitlements
 from lumyx.lib import clock
 from lumyx.lib.money import usd_to_nano
@@ -122,6 +129,36 @@ def test_an_operators_choice_replaces_a_subscription_that_has_an_end(workspace: 
     )
     set_tier(workspace.pk, tier_slug="free")
     assert rights_of(workspace).tier_slug == "free"
+
+
+def paid(workspace: Workspace, **fields: object) -> Subscription:
+    """Make a subscription that Stripe knows."""
+    start = clock.now() - dt.timedelta(days=40)
+    made: dict[str, object] = {"tier_slug": "vip2", "source": "stripe", "stripe_id": "sub_1", "started_at": start}
+    return Subscription.objects.create(workspace=workspace, **{**made, **fields})
+
+
+@pytest.mark.parametrize(("days", "slug"), [(0, "vip2"), (6.99, "vip2"), (7.01, "free")])
+def test_an_overdue_payment_keeps_the_limits_for_a_week(workspace: Workspace, days: float, slug: str) -> None:
+    paid(workspace, status="past_due", past_due_since=clock.now() - dt.timedelta(days=days))
+    assert rights_of(workspace).tier_slug == slug
+
+
+def test_a_paused_subscription_gives_nothing(workspace: Workspace) -> None:
+    paid(workspace, status="paused")
+    assert rights_of(workspace).tier_slug == "free"
+
+
+@pytest.mark.parametrize("slug", ["vip4", "free", "vip2"])
+def test_what_is_paid_for_is_not_changed_by_hand(workspace: Workspace, slug: str) -> None:
+    row = paid(workspace)
+    with pytest.raises(PaidSubscriptionError, match="pays for its plan"):
+        set_tier(workspace.pk, tier_slug=slug)
+    row.refresh_from_db()
+    assert row.ends_at is None
+    Subscription.objects.update(ends_at=clock.now())
+    set_tier(workspace.pk, tier_slug=slug)
+    assert rights_of(workspace).tier_slug == slug
 
 
 def test_an_unknown_tier_changes_nothing_and_names_the_known(workspace: Workspace) -> None:

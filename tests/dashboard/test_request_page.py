@@ -13,7 +13,7 @@ from accounts.roles import Role
 from billing.rating import charge_for
 from billing.services.ledger import grant
 from dashboard.views.requests import with_commas
-from gateway.models import CatalogModel, Price
+from gateway.models import CatalogModel, DroppedUsage, Price
 from lumyx.lib import clock
 from tests.dashboard.usage_rows import make_request
 from tests.factories import Cast, fund, make_api_key, make_cast, make_member
@@ -84,6 +84,12 @@ def test_what_is_not_the_workspaces_own_does_not_exist(alice: Client, cast: Cast
     theirs = paid(cast.other_workspace, price)
     for address in (page_of(theirs), page_of(uuid.uuid4()), page_of("nonsense")):
         assert alice.get(address).status_code == 404
+
+
+def test_a_request_of_a_month_that_is_not_kept_says_so(alice: Client) -> None:
+    DroppedUsage.objects.create(month=dt.date(2024, 1, 1))
+    answer = alice.get(page_of(uuid.UUID("018cc251-f400-7000-8000-000000000000")))
+    assertContains(answer, "Details of requests before 1 February 2024 are not kept any more", status_code=404)
 
 
 def test_absorbed_free_empty_and_unpriced_requests_say_what_they_are(alice: Client, cast: Cast, price: Price) -> None:

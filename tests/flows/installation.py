@@ -46,17 +46,18 @@ class Gateway:
     """One web process that serves an installation."""
 
     def __init__(self, environment: Mapping[str, str], *, log: Path) -> None:
+        """Start it. It knows its own address, which it leads people back to from elsewhere."""
         self.log = log
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
             self.port: int = listener.getsockname()[1]
+            self.origin = f"http://127.0.0.1:{self.port}"
             self.process = spawn(
                 [sys.executable, "-m", "lumyx.serve", "--fd", str(listener.fileno())],
                 log=log,
-                environment=environment,
+                environment={"LUMYX_SITE_URL": self.origin, **environment},
                 pass_fds=[listener.fileno()],
                 cwd=ROOT,
             )
-        self.origin = f"http://127.0.0.1:{self.port}"
         self.base_url = f"{self.origin}/api/v1"
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
@@ -103,6 +104,14 @@ class Installation:
         )
         self._execute_on_server(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')
         self._execute_on_server(f'CREATE DATABASE "{self.database}"')
+        #: What its processes and commands get besides: set it before the first of them starts.
+        self.extra: dict[str, str] = {}
+        self._backstage = Backstage(self.environment())
+
+    def use(self, **variables: str) -> None:
+        """Give all its processes and commands from now on more environment variables."""
+        self.extra |= variables
+        self._backstage.close()
         self._backstage = Backstage(self.environment())
 
     def _url(self, *, host: str, port: str, name: str) -> str:
@@ -131,6 +140,7 @@ class Installation:
             "DJANGO_SETTINGS_MODULE": "tests.flows.settings",
             "DATABASE_URL": self.database_url(),
             "REDIS_URL": self.redis_url(),
+            **self.extra,
             **changes,
         }
 

@@ -21,7 +21,7 @@ from gateway.limits.minute import MinuteLimiter
 from gateway.models import CatalogModel, Price
 from gateway.pipeline import Gateway, Limits
 from gateway.protocols import receipt as receipt_module
-from gateway.protocols.receipt import FLAGS, Receipt, receipt_view, request_id_in
+from gateway.protocols.receipt import FLAGS, DetailsGoneError, Receipt, receipt_view, request_id_in
 from gateway.selectors.receipts import receipt_of
 from gateway.services.settlement import settle_exchanges
 from gateway.store import Store, StoreUnavailableError
@@ -207,6 +207,7 @@ class Receipts:
     def __init__(self, receipt: Receipt | None, *, principal: Principal = PRINCIPAL) -> None:
         self.asked: list[tuple[int, uuid.UUID]] = []
         self.is_away = False
+        self.kept_since: dt.date | None = None
         self._receipt = receipt
         self._principal = principal
 
@@ -217,6 +218,8 @@ class Receipts:
         self.asked.append((workspace_id, request_id))
         if self.is_away:
             raise StoreUnavailableError("away")
+        if self.kept_since is not None:
+            raise DetailsGoneError(self.kept_since)
         return self._receipt
 
 
@@ -294,6 +297,14 @@ async def test_what_does_not_exist_or_still_runs_is_a_404_that_says_so() -> None
     client = await ask(make_app(Receipts(None)), f"id={REQUEST}")
     assert (client.status, client.json()["error"]["code"]) == (404, "not_found")
     assert "still running" in client.json()["error"]["message"]
+
+
+async def test_what_is_not_kept_any_more_is_a_404_that_says_so() -> None:
+    store = Receipts(None)
+    store.kept_since = dt.date(2026, 2, 1)
+    client = await ask(make_app(store), f"id={REQUEST}")
+    assert (client.status, client.json()["error"]["code"]) == (404, "not_found")
+    assert "before 1 February 2026 are not kept any more" in client.json()["error"]["message"]
 
 
 async def test_a_receipt_needs_a_key_a_get_a_database_and_keeps_the_pace() -> None:

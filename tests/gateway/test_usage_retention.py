@@ -17,6 +17,9 @@ from billing.services import ledger
 from billing.types import Settlement
 from gateway import tasks
 from gateway.models import DailyUsage, DroppedUsage, HourlyUsage, UsageEvent, UsageWatermark
+from gateway.protocols.receipt import DetailsGoneError
+from gateway.selectors.charge_audit import audit_charges
+from gateway.selectors.receipts import receipt_of
 from gateway.selectors.usage import totals_of
 from gateway.selectors.usage_audit import unbilled_differences
 from gateway.selectors.usage_retention import details_are_gone, first_id_kept, oldest_month_kept
@@ -95,6 +98,11 @@ def test_whole_old_months_go_and_sums_and_the_ledger_stay() -> None:
     assert DailyUsage.objects.count() == HourlyUsage.objects.count() == 4
     assert unbilled_differences() == [], "what is gone is no difference"
     assert [details_are_gone(one) for one in (*gone, kept)] == [True, True, True, False]
+    audit = audit_charges(account.id)
+    assert {row["subject"] for row in audit.wrong} <= {str(kept)}, "what is gone is not looked for"
+    with pytest.raises(DetailsGoneError, match="are not kept any more"):
+        receipt_of(account.id, request_id=gone[0])
+    assert receipt_of(account.id, request_id=kept) is not None
     assert tasks.drop_old_usage() == []
 
 

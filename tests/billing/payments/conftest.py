@@ -10,7 +10,7 @@ from django.conf import LazySettings
 from django.test import Client
 
 from billing.models import CreditOrder, StripeEvent
-from billing.payments import checkout, inbox, stripe_api
+from billing.payments import checkout, inbox, plans, stripe_api, sync
 from lumyx.celery import app
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD
@@ -49,6 +49,24 @@ class Shop:
         assert order.session_id is not None
         payment: str = self.fake.pay(order.session_id)["payment_intent"]
         return payment
+
+    def open_checkout(self, tier: str, interval: str = "month") -> str:
+        """Begin to subscribe to a tier, and return the checkout."""
+        owner = self.account.workspace.owner
+        return plans.start_plan_checkout(
+            self.account.workspace,
+            user_id=owner.pk,
+            email=owner.email,
+            tier_slug=tier,
+            interval=interval,
+            success_url="http://testserver/dashboard/plan",
+            cancel_url="http://testserver/dashboard/plan",
+        ).id
+
+    def subscribe(self, tier: str = "vip1", interval: str = "month") -> str:
+        """Subscribe to a tier and return the subscription; nothing is delivered yet."""
+        subscription: str = self.fake.subscribe_at(self.open_checkout(tier, interval))["id"]
+        return subscription
 
     def charge_of(self, payment: str) -> str:
         """Return a payment's charge."""
@@ -89,6 +107,13 @@ def fake(settings: LazySettings) -> Iterator[FakeStripe]:
 def shop(fake: FakeStripe) -> Shop:
     """A workspace that buys."""
     return Shop(fake, make_account())
+
+
+@pytest.fixture
+def plan_shop(shop: Shop) -> Shop:
+    """A workspace that can subscribe: the tiers are for sale."""
+    sync.sync()
+    return shop
 
 
 def deliver(client: Client, event: Record, *, flaw: str | None = None, age: int = 0) -> int:

@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 
 from billing.models import AutoTopUp, CreditOrder, Notice, OrderKind
-from billing.payments import top_up
 from billing.payments.top_up import TopUpError, has_card, save_top_up, spent_this_month, top_up_due
 from billing.selectors.ledger import balance_of
+from billing.selectors.top_up import workspaces_below
 from billing.services import ledger
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD as USD
@@ -197,6 +197,6 @@ def test_expired_credit_does_not_count(shop: Shop) -> None:
     buy_and_keep_card(shop)
     wish(shop, threshold=20, ceiling=100)
     shop.account.fund(15 * USD, kind="promo", expires_in=60)
-    assert top_up.workspaces_below() == []
+    assert workspaces_below() == []
     AutoTopUp.objects.update(threshold=25 * USD + 1)
-    assert top_up.workspaces_below() == [shop.account.id]
+    assert workspaces_below() == [shop.account.id]

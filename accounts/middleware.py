@@ -1,0 +1,52 @@
+"""Lets the audit log know who acts in a request to the site, and from where."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import cast
+
+from allauth.core.internal.httpkit import clean_client_ip, get_client_ip
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import sync_and_async_middleware
+
+from accounts.models import ActorKind
+from lumyx.lib.origin import Origin, acting_as
+
+View = Callable[[HttpRequest], HttpResponse]
+AsyncView = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+@sync_and_async_middleware
+def acting_person(get_response: View | AsyncView) -> View | AsyncView:
+    """Make the signed-in person the origin of what a view does. Nothing is read unless something is written down."""
+    if iscoroutinefunction(get_response):
+        answer_later = cast("AsyncView", get_response)
+
+        async def later(request: HttpRequest) -> HttpResponse:
+            with acting_as(partial(origin_of, request)):
+                return await answer_later(request)
+
+        return later
+    answer = cast("View", get_response)
+
+    def now(request: HttpRequest) -> HttpResponse:
+        with acting_as(partial(origin_of, request)):
+            return answer(request)
+
+    return now
+
+
+def origin_of(request: HttpRequest) -> Origin:
+    """Return who is behind a request: an operator in the admin, a person elsewhere; and their address behind trusted proxies."""
+    user = getattr(request, "user", None)
+    actor_id = user.pk if user is not None and user.is_authenticated else None
+    kind = ActorKind.OPERATOR if request.path.startswith("/admin/") else ActorKind.USER
+    return Origin(kind=kind.value, actor_id=actor_id, address=_address_of(request))
+
+
+def _address_of(request: HttpRequest) -> str | None:
+    try:
+        return get_client_ip(request)
+    except ImproperlyConfigured:  # it did not come through as many proxies as the settings say
+        return clean_client_ip(request.META.get("REMOTE_ADDR", ""))
