@@ -23,12 +23,12 @@ DEFAULT_PERIOD = 30
 #: Columns by what they are sorted by, with their headings; all but the name are numbers.
 COLUMNS = {
     "name": "",
-    "requests": "Requests",
-    "uncosted": "Without known cost",
+    "margin": "Margin",
+    "percent": "Margin\N{NO-BREAK SPACE}%",
     "charge": "Charged",
     "cost": "Cost",
-    "margin": "Margin",
-    "percent": "Margin %",
+    "requests": "Requests",
+    "uncosted": "Without known cost",
     "absorbed": "Absorbed",
 }
 #: Losses first.

@@ -6,29 +6,27 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.db.migrations.loader import MigrationLoader
 
 from accounts.models import Workspace
 from billing.rating import Rates, TokenUsage
 from billing.types import Settlement
-from gateway.models import Route, RouteCost, UpstreamUsage, UsageEvent
+from gateway.models import Route, RouteCost, UsageEvent
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.settle import usage_record as record_of
 from gateway.protocols.failures import FailureKind, UpstreamFailure
 from gateway.selectors.catalog import load_snapshot
 from gateway.selectors.catalog_file import catalog_data
 from gateway.selectors.charge_audit import audit_charges
-from gateway.selectors.usage_audit import rollup_differences
 from gateway.services.catalog import apply_catalog
 from gateway.services.prices import set_route_cost
 from gateway.services.settlement import settle_exchanges
 from tests.factories import fund, make_workspace
 from tests.gateway.asgi import Client
 from tests.gateway.exchanges import ScriptedCall, chunk, make_exchange, make_model, make_route, usage, whole
-from tests.gateway.records import NOON, expired_record, usage_record
+from tests.gateway.records import NOON, usage_record
 from tests.gateway.test_catalog_apply import FILE
 from tests.gateway.test_dispatch import Rig, rig
-from tests.gateway.test_usage_rollups import record, roll_up_all
+from tests.gateway.test_usage_rollups import record
 from tests.gateway.test_usage_settlement import admit
 
 __all__ = ["rig"]  # the fixture is used here too
@@ -255,60 +253,4 @@ def test_an_event_keeps_the_cost_of_its_time() -> None:
     assert is_new
     event = UsageEvent.objects.get()
     assert event.cost == HAND_COMPUTED
-    assert RouteCost.objects.get(pk=event.route_cost_id).input == RATES.input
-
-
-# --- summing it -------------------------------------------------------------------------------------------------------
-
-
-def by_upstream() -> dict[int, tuple[int, ...]]:
-    """Return requests, errors, charge, absorbed, cost and costed requests of each upstream that has requests."""
-    rows = UpstreamUsage.objects.exclude(requests=0)
-    return {row.upstream_id: (row.requests, row.errors, row.charge, row.absorbed, row.cost, row.costed) for row in rows}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_costs_are_summed_by_upstream_and_those_that_are_not_known_are_counted() -> None:
-    record(
-        usage_record(charge=10, cost=4, absorbed=1),
-        usage_record(charge=20, cost=None),
-        usage_record(charge=30, cost=0, upstream_id=5, workspace_id=2),
-        usage_record(charge=40, cost=6, upstream_id=None, status="cut"),
-    )
-    roll_up_all()
-    assert by_upstream() == {3: (2, 0, 30, 1, 4, 1), 5: (1, 0, 30, 0, 0, 1), 0: (1, 1, 40, 0, 6, 1)}
-    assert rollup_differences(NOON.date()) == []
-    UpstreamUsage.objects.filter(upstream_id=5).update(cost=1)
-    assert rollup_differences(NOON.date()) == [{"rollup": "upstream", "model": "sandbox/paid", "upstream_id": 5}]
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("rolled_before_amendment", [True, False])
-def test_an_amended_event_moves_to_its_upstream_with_its_cost(rolled_before_amendment: bool) -> None:
-    expired = expired_record()
-    record(expired)
-    if rolled_before_amendment:
-        roll_up_all()
-        assert by_upstream() == {0: (1, 1, 0, 0, 0, 0)}
-    record(usage_record(id=expired.id, charge=40, cost=9))
-    roll_up_all()
-    assert by_upstream() == {3: (1, 0, 40, 0, 9, 1)}
-    assert rollup_differences(NOON.date()) == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_migration_fills_the_sums_with_what_was_rolled_up_before() -> None:
-    early, late = expired_record(), expired_record()
-    record(early, late, usage_record(charge=10, absorbed=3), usage_record(model="other", upstream_id=5, charge=1))
-    record(usage_record(id=early.id, charge=40, absorbed=2))
-    roll_up_all()
-    record(usage_record(id=late.id, charge=50), usage_record(charge=60, absorbed=4))
-    UpstreamUsage.objects.all().delete()
-    fill = MigrationLoader(connection).get_migration("gateway", "0015_sums_by_upstream").operations[0]
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("UPDATE gateway_dailyusage SET absorbed = 0; UPDATE gateway_hourlyusage SET absorbed = 0")
-        cursor.execute(fill.sql)  # type: ignore[attr-defined]
-    assert rollup_differences(NOON.date()) == []
-    assert by_upstream() == {3: (2, 0, 50, 5, 0, 0), 5: (1, 0, 1, 0, 0, 0), 0: (1, 1, 0, 0, 0, 0)}
-    roll_up_all()
-    assert rollup_differences(NOON.date()) == []
+    assert RouteCost.objects.filter(pk=event.route_cost_id or 0).values_list("input", flat=True).get() == RATES.input

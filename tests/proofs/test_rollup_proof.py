@@ -6,7 +6,7 @@ from django.db import connection
 
 from billing.services import ledger
 from billing.types import Settlement
-from gateway.models import DailyUsage, HourlyUsage, UsageEvent
+from gateway.models import DailyUsage, HourlyUsage, UpstreamUsage, UsageEvent
 from gateway.services.settlement import settle_exchanges
 from proofs.report import Report
 from proofs.rollups import judge, rollups
@@ -54,5 +54,8 @@ def test_what_is_not_exact_is_seen() -> None:
     HourlyUsage.objects.update(errors=0)
     DailyUsage.objects.all().delete()
     assert [fault[:28] for fault in faults(40)] == ["1 rows of gateway_dailyusage"]
+    UpstreamUsage.objects.update(cost=1)
+    assert [fault[:31] for fault in faults(40)][1:] == ["1 rows of gateway_upstreamusage"]
+    UpstreamUsage.objects.update(cost=0)
     UsageEvent.objects.update(charge=39)
-    assert len(faults(40)) == 2
+    assert len(faults(40)) == 3
