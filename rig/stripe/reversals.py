@@ -87,8 +87,9 @@ def open_dispute(state: State, charge_id: str, amount: int | None = None) -> Rec
     charge = state.find("charge", charge_id)
     if charge["disputed"] or not charge["paid"] or charge["refunded"]:
         raise StripeError(f"Charge {charge_id} is disputed already, was given back, or was not paid.")
+    left = charge["amount"] - charge["amount_refunded"]
     dispute = state.add(
-        "dispute", "du", amount=amount or charge["amount"] - charge["amount_refunded"], charge=charge_id, currency=charge["currency"],
+        "dispute", "du", amount=amount or left, charge=charge_id, currency=charge["currency"],
         payment_intent=charge["payment_intent"], reason="fraudulent", status="needs_response", metadata={},
         is_charge_refundable=False, balance_transactions=[],
     )  # fmt: skip
