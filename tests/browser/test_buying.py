@@ -127,7 +127,7 @@ def test_the_whole_life_of_a_customer(page: Page, world: World, browser: Browser
     upgrades_downgrades_and_cancels(page, world)
     has_a_card_that_fails(page, world)
     tops_up_once(page, world)
-    del browser
+    an_operator_refunds_half(page, world, browser)
 
 
 def buys_ten_dollars_and_spends_some(page: Page, world: World) -> None:
@@ -226,3 +226,31 @@ def tops_up_once(page: Page, world: World) -> None:
     assert orders == [{"amount": 20_000_000_000, "state": "paid"}]
     page.goto("/dashboard/credits")
     expect(page.locator("#payments")).to_contain_text("$20.00")
+
+
+def an_operator_refunds_half(page: Page, world: World, browser: Browser) -> None:
+    """In the admin five of the first ten dollars go back; the customer sees it on their page."""
+    world.installation.manage("operator", "create", "operator@example.com", "--password", PASSWORD)
+    bought = world.installation.query(
+        "SELECT p.stripe_id, p.amount FROM billing_payment p JOIN billing_creditorder o ON o.id = p.order_id"
+        " WHERE o.kind = 'checkout'"
+    )[0]
+    assert bought["amount"] == 10_000_000_000
+    before = world.installation.manage("ledger", "balance", "--workspace", world.tenant.slug)
+    context = browser.new_context(base_url=world.gateway.origin, viewport=WIDTHS["desk"])
+    admin = context.new_page()
+    sign_in(admin, "operator@example.com", "/admin/login/")
+    admin.goto(f"/admin/billing/payment/{bought['stripe_id']}/change/")
+    admin.get_by_role("link", name="Refund", exact=True).click()
+    admin.locator("[name=amount]").fill("5")
+    admin.locator("[name=reason]").fill("It was the wrong amount")
+    admin.get_by_role("button", name="Review").click()
+    admin.get_by_role("button", name="Refund").click()
+    expect(admin.locator(".messagelist")).to_contain_text("5.00")
+    context.close()
+    world.settled()
+    after = world.installation.manage("ledger", "balance", "--workspace", world.tenant.slug)
+    assert int(before["posted"]) - int(after["posted"]) == 5_000_000_000
+    page.goto("/dashboard/credits")
+    expect(page.locator("#ledger tbody tr").first).to_contain_text("Taken back")
+    expect(page.locator("#payments")).to_contain_text(re.compile("refund", re.IGNORECASE))
