@@ -46,7 +46,9 @@ def origin_of(request: HttpRequest) -> Origin:
 
 
 def _address_of(request: HttpRequest) -> str | None:
+    found: str | None
     try:
-        return get_client_ip(request)
+        found = get_client_ip(request)
     except ImproperlyConfigured:  # it did not come through as many proxies as the settings say
-        return clean_client_ip(request.META.get("REMOTE_ADDR", ""))
+        found = clean_client_ip(request.META.get("REMOTE_ADDR", ""))
+    return found

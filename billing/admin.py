@@ -1,4 +1,4 @@
-"""The admin's pages of tiers, subscriptions and limits, changed through the services; and the books, strictly to look at."""
+"""The admin's pages of tiers, subscriptions and limits, changed through the services."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,21 +6,24 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from billing import inbox_admin as inbox_admin  # registers its pages
-from billing import notices_admin as notices_admin  # registers its page
+from billing import books_admin as books_admin  # registers its pages, like those below
+from billing import inbox_admin as inbox_admin
+from billing import notices_admin as notices_admin
+from billing import payments_admin as payments_admin
+from billing import plans_admin as plans_admin
 from billing.forms import LimitOverrideForm, SubscriptionForm, TierForm
-from billing.models import CreditGrant, Hold, LedgerEntry, LimitOverride, Subscription, Tier, Wallet
+from billing.models import LimitOverride, Subscription, Tier
+from billing.read_only import stripe_link
 from billing.selectors.tiers import FREE
-from billing.services.tiers import change_tier, set_limits, set_tier
+from billing.services.tiers import PaidSubscriptionError, change_tier, set_limits, set_tier
 from lumyx.lib.money import nano_to_usd, usd_to_nano
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the eyes of the type checker only
-    AnyModelAdmin = admin.ModelAdmin[Any]
     TierModelAdmin = admin.ModelAdmin[Tier]
     SubscriptionModelAdmin = admin.ModelAdmin[Subscription]
     LimitModelAdmin = admin.ModelAdmin[LimitOverride]
 else:
-    AnyModelAdmin = TierModelAdmin = SubscriptionModelAdmin = LimitModelAdmin = admin.ModelAdmin
+    TierModelAdmin = SubscriptionModelAdmin = LimitModelAdmin = admin.ModelAdmin
 
 
 @admin.register(Tier)
@@ -116,10 +119,12 @@ class SubscriptionAdmin(SubscriptionModelAdmin):
     """Who is on which tier. Adding one ends the workspace's present one."""
 
     form = SubscriptionForm
-    list_display = ("workspace", "tier_slug", "source", "started_at", "ends_at")
-    list_filter = ("tier_slug", "source", ("ends_at", admin.EmptyFieldListFilter))
+    list_display = (
+        "workspace", "tier_slug", "interval", "source", "status", "started_at", "period_ends_at", "cancels_at", "ends_at",
+    )  # fmt: skip
+    list_filter = ("tier_slug", "source", "status", "interval", ("ends_at", admin.EmptyFieldListFilter))
     list_select_related = ("workspace",)
-    search_fields = ("workspace__slug",)
+    search_fields = ("workspace__slug", "=stripe_id")
     ordering = ("-started_at", "-pk")
     autocomplete_fields = ("workspace",)
     actions = ("end",)
@@ -131,6 +136,24 @@ class SubscriptionAdmin(SubscriptionModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Subscription | None = None) -> bool:
         """What was, was."""
         return False
+
+    def get_fields(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        """Ask for the tier alone, and show all there is."""
+        if obj is None:
+            return ("workspace", "tier_slug")
+        return (
+            "workspace", "tier_slug", "interval", "source", "status", "at_stripe", "started_at", "anchor_at",
+            "period_ends_at", "past_due_since", "cancels_at", "next_tier_slug", "next_interval", "ends_at",
+        )  # fmt: skip
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        """Show where it is at Stripe."""
+        return () if obj is None else ("at_stripe",)
+
+    @admin.display(description="at Stripe")
+    def at_stripe(self, subscription: Subscription) -> str:
+        """Return a link to it."""
+        return stripe_link("subscriptions", subscription.stripe_id or "") or "comped"
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Tell who may end subscriptions: whoever has the permission to change them."""
@@ -146,7 +169,12 @@ class SubscriptionAdmin(SubscriptionModelAdmin):
     def end(self, request: HttpRequest, subscriptions: QuerySet[Subscription]) -> None:
         """Put workspaces back on Free."""
         for subscription in subscriptions.filter(ends_at__isnull=True):
-            set_tier(subscription.workspace_id, tier_slug=FREE)
+            try:
+                set_tier(subscription.workspace_id, tier_slug=FREE)
+            except PaidSubscriptionError as error:
+                self.message_user(request, f"{subscription}: {error}", messages.WARNING)
+            else:
+                self.log_change(request, subscription, "Ended from the list.")
 
 
 @admin.register(LimitOverride)
@@ -180,116 +208,3 @@ class LimitOverrideAdmin(LimitModelAdmin):
         """Go back to the tiers' limits."""
         for override in queryset:
             self.delete_model(request, override)
-
-
-def usd(field: str) -> Any:
-    """Return a column that shows an amount in US dollars."""
-
-    @admin.display(description=f"{field}, USD", ordering=field)
-    def shown(_self: Any, row: Any) -> str:
-        amount = getattr(row, field)
-        return "" if amount is None else nano_to_usd(amount)
-
-    return shown
-
-
-class BooksAdmin(AnyModelAdmin):
-    """Rows that only the ledger writes: nothing is added, changed or deleted here, by anybody."""
-
-    actions = None
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Credit is given by `manage.py credits grant`."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books are never edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The books lose nothing."""
-        return False
-
-
-@admin.register(Wallet)
-class WalletAdmin(BooksAdmin):
-    """Wallets."""
-
-    posted_usd, held_usd = usd("posted"), usd("held")
-    list_display = ("workspace", "posted_usd", "held_usd", "next_expiry", "frozen")
-    list_filter = ("frozen",)
-    list_select_related = ("workspace",)
-    search_fields = ("workspace__slug",)
-    fields = ("workspace", "posted_usd", "held_usd", "next_expiry", "frozen", "created_at")
-    readonly_fields = ("posted_usd", "held_usd")
-    ordering = ("-created_at", "-pk")
-
-
-@admin.register(CreditGrant)
-class CreditGrantAdmin(BooksAdmin):
-    """Where credit came from, and what is left of it."""
-
-    amount_usd, remaining_usd = usd("amount"), usd("remaining")
-    list_display = ("workspace", "kind", "amount_usd", "remaining_usd", "effective_at", "expires_at", "source")
-    list_filter = ("kind",)
-    list_select_related = ("wallet__workspace",)
-    search_fields = ("wallet__workspace__slug", "source")
-    fields = (
-        "workspace", "kind", "priority", "amount_usd", "remaining_usd",
-        "effective_at", "expires_at", "source", "note",
-    )  # fmt: skip
-    readonly_fields = ("workspace", "amount_usd", "remaining_usd")
-    ordering = ("-pk",)
-
-    @admin.display(description="workspace")
-    def workspace(self, grant: CreditGrant) -> str:
-        """Return whose it is."""
-        return grant.wallet.workspace.slug
-
-
-@admin.register(Hold)
-class HoldAdmin(BooksAdmin):
-    """Credit set aside for requests."""
-
-    amount_usd, actual_usd = usd("amount"), usd("actual")
-    list_display = ("id", "workspace", "model", "state", "amount_usd", "actual_usd", "created_at", "expires_at")
-    list_filter = ("state",)
-    list_select_related = ("wallet__workspace",)
-    search_fields = ("=id", "wallet__workspace__slug")
-    fields = (
-        "id", "workspace", "model", "state", "amount_usd", "actual_usd",
-        "created_at", "expires_at", "api_key_id", "quota_subject", "quota_day",
-    )  # fmt: skip
-    readonly_fields = ("workspace", "amount_usd", "actual_usd")
-    ordering = ("-id",)
-
-    @admin.display(description="workspace")
-    def workspace(self, hold: Hold) -> str:
-        """Return whose it is."""
-        return hold.wallet.workspace.slug
-
-
-@admin.register(LedgerEntry)
-class LedgerEntryAdmin(BooksAdmin):
-    """Lines in the books."""
-
-    amount_usd = usd("amount")
-    list_display = ("at", "workspace", "kind", "amount_usd", "contra", "grant_kind", "ref")
-    list_filter = ("kind", "contra")
-    list_select_related = ("wallet__workspace", "grant")
-    search_fields = ("=ref", "wallet__workspace__slug")
-    fields = ("at", "workspace", "kind", "amount_usd", "contra", "grant_kind", "ref")
-    readonly_fields = ("workspace", "amount_usd", "grant_kind")
-    ordering = ("-pk",)
-
-    @admin.display(description="workspace")
-    def workspace(self, entry: LedgerEntry) -> str:
-        """Return whose it is."""
-        return entry.wallet.workspace.slug
-
-    @admin.display(description="grant")
-    def grant_kind(self, entry: LedgerEntry) -> str:
-        """Return the kind of credit that it moved."""
-        return str(entry.grant.kind)

@@ -53,8 +53,9 @@ def grant(
     source: str,
     expires_at: dt.datetime | None = None,
     note: str = "",
+    repays_debt: bool = True,
 ) -> GrantOutcome:
-    """Give a workspace credit, once per ``source``. Debt is repaid first; the rest can be spent at once.
+    """Give a workspace credit, once per ``source``. Debt is repaid first, unless it shall not; the rest can be spent at once.
 
     Raises:
         ValueError: amount not above zero, an unknown kind, an empty source, paid credit that would expire, or an expiry
@@ -79,7 +80,7 @@ def grant(
         if grant_id is None:
             return _granted_before(cursor, source, wanted=(workspace_id, kind, amount))
         entry = Entry(workspace_id, grant_id, EntryKind.GRANT, f"issued:{kind}", amount, source)
-        repaid = _add(cursor, wallet, amount, entry, expires_at=expires_at)
+        repaid = _add(cursor, wallet, amount, entry, expires_at=expires_at, repays_debt=repays_debt)
         return GrantOutcome(grant_id=grant_id, created=True, repaid=repaid)
 
 
@@ -231,12 +232,18 @@ def _lock_one(cursor: Cursor[Any], workspace_id: int) -> WalletState:
 
 
 def _add(
-    cursor: Cursor[Any], wallet: WalletState, amount: int, entry: Entry, *, expires_at: dt.datetime | None = None
+    cursor: Cursor[Any],
+    wallet: WalletState,
+    amount: int,
+    entry: Entry,
+    *,
+    expires_at: dt.datetime | None = None,
+    repays_debt: bool = True,
 ) -> int:
     """Write the entry that fills a new grant, debt first; return what that repaid."""
     grants = rows.grants_of(cursor, [wallet.id])[wallet.id]
     overdraft = grants[-1]
-    repaid = min(-overdraft.remaining, amount)
+    repaid = min(-overdraft.remaining, amount) if repays_debt else 0
     fresh = GrantState(entry.grant_id, amount - repaid, expires_at)
     overdraft.remaining += repaid
     if wallet.posted + amount > MAX_NANO:

@@ -114,6 +114,8 @@ def _grant(month: _Due) -> bool:
                 source=returns.grant_source(month.source),
                 expires_at=month.ends_at + GRACE,
                 note=f"{month.starts_at:%-d %B %Y} to {month.ends_at:%-d %B %Y}",
+                # A month that is heard of when it is over does not pay for what happened since.
+                repays_debt=month.ends_at + GRACE > clock.now(),
             )
             returns.follow_month(month.source)
         _end_older(month.workspace_id)

@@ -85,10 +85,11 @@ def list_refunds(state: State, _ids: list[str], params: Record) -> Record:
 def open_dispute(state: State, charge_id: str, amount: int | None = None) -> Record:
     """Dispute a charge: its money and a fee of 15.00 are withdrawn at once."""
     charge = state.find("charge", charge_id)
-    if charge["disputed"] or not charge["paid"]:
-        raise StripeError(f"Charge {charge_id} is disputed already or was not paid.")
+    if charge["disputed"] or not charge["paid"] or charge["refunded"]:
+        raise StripeError(f"Charge {charge_id} is disputed already, was given back, or was not paid.")
+    left = charge["amount"] - charge["amount_refunded"]
     dispute = state.add(
-        "dispute", "du", amount=amount or charge["amount"], charge=charge_id, currency=charge["currency"],
+        "dispute", "du", amount=amount or left, charge=charge_id, currency=charge["currency"],
         payment_intent=charge["payment_intent"], reason="fraudulent", status="needs_response", metadata={},
         is_charge_refundable=False, balance_transactions=[],
     )  # fmt: skip

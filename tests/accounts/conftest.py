@@ -14,6 +14,7 @@ from billing.services.tiers import set_limits, set_tier
 from billing.types import Admission
 from lumyx.lib import clock
 from lumyx.lib.ids import uuid7
+from tests.accounts.admin_payments import add_payments
 from tests.factories import PASSWORD, Cast, fund, make_cast
 
 
@@ -38,6 +39,7 @@ def furnished(cast: Cast, key: NewApiKey) -> Cast:
     accept_policy(cast.workspace.pk, policy="uncensored", accepted_by="alice@example.com")
     owe("dispute_opened", workspace_id=cast.workspace.pk, key="dispute_opened:dp_1", facts={"amount": 10**10})
     from_stripe("1")
+    add_payments(cast.workspace, "1")
     admission = Admission(
         request_id=uuid7(),
         workspace_id=cast.workspace.pk,

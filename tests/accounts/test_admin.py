@@ -10,10 +10,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.services.apikeys import NewApiKey, create_api_key
-from billing.models import CreditGrant, Hold, LedgerEntry, Tier, Wallet
+from billing.models import Adjustment, CreditGrant, Hold, LedgerEntry, Payment, RefundRequest, Tier, Wallet
 from billing.services.notices import owe
 from billing.services.tiers import set_limits, set_tier
 from tests.accounts.admin_pages import a_row_of, page_of, staff
+from tests.accounts.admin_payments import add_payments
 from tests.accounts.conftest import from_stripe
 from tests.factories import Cast, fund, make_workspace
 
@@ -86,6 +87,7 @@ def more_rows(cast: Cast) -> None:
         set_limits(workspace.pk, daily_requests=1)
         owe("dispute_opened", workspace_id=workspace.pk, key=f"dispute_opened:{number}", facts={"amount": 10**9})
         from_stripe(f"more-{number}")
+        add_payments(workspace, f"more-{number}")
 
 
 @pytest.mark.parametrize("model", [model for model in OURS if model not in {Tier, Hold}])
@@ -102,7 +104,7 @@ def test_lists_ask_no_query_per_row(operator: Client, furnished: Cast, model: ty
     assert len(many) == len(few)
 
 
-BOOKS: list[type[Model]] = [Wallet, CreditGrant, LedgerEntry, Hold]
+BOOKS: list[type[Model]] = [Wallet, CreditGrant, LedgerEntry, Hold, Adjustment, RefundRequest, Payment]
 
 
 @pytest.mark.parametrize("model", BOOKS)

@@ -15,7 +15,7 @@ from tests.factories import make_user, make_workspace
 pytestmark = pytest.mark.django_db
 
 
-def recorded(path: str = "/dashboard", *, signed_in: bool = True, **headers: str) -> AuditEntry:
+def recorded(path: str = "/dashboard", *, signed_in: bool = True, headers: dict[str, str] | None = None) -> AuditEntry:
     """Let a view write an act down, and return the line."""
     request = RequestFactory().get(path, headers=headers, REMOTE_ADDR="192.0.2.7")
     if signed_in:
@@ -26,7 +26,7 @@ def recorded(path: str = "/dashboard", *, signed_in: bool = True, **headers: str
         made.append(record("api_key.created", workspace_id=make_workspace().pk, target=("api_key", 5, "lx-abc…wxyz")))
         return HttpResponse()
 
-    acting_person(view)(request)  # type: ignore[operator]
+    acting_person(view)(request)
     return made[0]
 
 
@@ -53,11 +53,11 @@ def test_nobody_known_is_nobody() -> None:
 )
 def test_the_address_is_the_one_that_the_trusted_proxy_saw(forwarded: str | None, address: str) -> None:
     headers = {} if forwarded is None else {"x-forwarded-for": forwarded}
-    assert recorded(**headers).address == address
+    assert recorded(headers=headers).address == address
 
 
 def test_without_trusted_proxies_nobody_says_where_they_come_from() -> None:
-    assert recorded(**{"x-forwarded-for": "6.6.6.6"}).address == "192.0.2.7"
+    assert recorded(headers={"x-forwarded-for": "6.6.6.6"}).address == "192.0.2.7"
 
 
 def test_a_command_acts_as_a_command() -> None:

@@ -16,7 +16,7 @@ from billing.services import ledger, tiers, vip
 from billing.tasks import refresh_vip_credits, sweep_grants
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD
-from tests.billing.builders import Account, make_account, run_sql
+from tests.billing.builders import Account, admit_one, make_account, run_sql, settle_one
 
 pytestmark = pytest.mark.django_db
 
@@ -208,3 +208,18 @@ def test_one_workspace_is_refreshed_alone(account: Account) -> None:
     assert vip.refresh(account.id) == 1
     assert balance_of(other.id).posted == 0
     assert ledger.sweep_grants() == 0
+
+
+def test_a_month_that_is_over_when_it_is_heard_of_repays_no_debt(account: Account) -> None:
+    source = account.fund(5 * USD)
+    request = account.request(5 * USD)
+    admit_one(request)
+    settle_one(request, 5 * USD)
+    ledger.clawback(workspace_id=account.id, grant_source=source, source="refund")
+    long_ago = month_after(clock.now(), -3)
+    plan(account, long_ago, months=1, interval="month")
+    assert vip.refresh(account.id) == 1
+    assert balance_of(account.id).by_kind == {"overdraft": -5 * USD}
+    plan(account, clock.now(), months=1, interval="month")
+    assert vip.refresh(account.id) == 1
+    assert balance_of(account.id).by_kind == {"overdraft": -1 * USD}

@@ -178,7 +178,7 @@ def test_back_from_the_checkout_the_page_waits_until_the_credit_is_there(
 def test_waiting_ends_after_a_minute(alice: Client, stripe: FakeStripe) -> None:
     session = session_of(buy(alice))
     since = int(clock.now().timestamp()) - 61
-    response = alice.get(ARRIVAL, {"session_id": session, "since": since}, headers=HTMX)
+    response = alice.get(ARRIVAL, {"session_id": session, "since": str(since)}, headers=HTMX)
     assertContains(response, "still on its way")
     assertNotContains(response, "every 2s")
 

@@ -101,6 +101,11 @@ TABLE: dict[str, tuple[str, str]] = {
     "admin/APP/MODEL/<path:object_id>/history/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/delete/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/change/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/adjust/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/grant/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/freeze/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/unfreeze/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/refund/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/": (  # leads to …/change/, which refuses
         "gate gate gate gate gate gate gate moved",
         "gate gate gate gate gate gate gate moved",

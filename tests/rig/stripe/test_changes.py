@@ -136,6 +136,18 @@ def test_credit_comes_back_from_a_voided_upgrade(plans: Plans) -> None:
     assert plans.balance() == -1500
 
 
+def test_prorations_that_a_failed_upgrade_took_along_wait_again(plans: Plans) -> None:
+    subscription = plans.subscribe()
+    plans.fake.set_clock(HALF)
+    changed = plans.switch(subscription, "pro", proration_behavior="create_prorations")
+    plans.fake.set_card(plans.customer, "decline")
+    with pytest.raises(stripe.CardError):
+        plans.switch(changed, "pro-year", **NOW, payment_behavior="error_if_incomplete")
+    plans.fake.set_card(plans.customer, "succeed")
+    plans.fake.set_clock(FEB_28 + 3600)
+    assert [line[0] for line in _lines(plans.invoices()[-1])] == [-1000, 2500, 5000]
+
+
 def test_an_upgrade_can_wait_for_its_payment(plans: Plans) -> None:
     subscription = plans.subscribe()
     plans.fake.set_clock(HALF)

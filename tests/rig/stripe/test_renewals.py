@@ -223,6 +223,17 @@ def test_a_subscription_ends_at_once_or_at_a_time(plans: Plans) -> None:
     assert caught.value.http_status == 404
 
 
+def test_what_is_canceled_is_not_collected_any_more(plans: Plans) -> None:
+    subscription, invoice = _fail_renewal(plans)
+    plans.api.subscriptions.cancel(subscription.id)
+    plans.fake.set_card(plans.customer, "succeed")
+    plans.fake.set_clock(FEB_28 + 30 * DAY)
+    left = plans.api.invoices.retrieve(invoice.id)
+    assert (left.status, left.attempt_count, left.next_payment_attempt) == ("open", 1, None)
+    assert plans.api.invoices.pay(invoice.id).status == "paid"
+    assert plans.get(subscription.id).status == "canceled"
+
+
 def test_a_deleted_customer_has_no_subscription(plans: Plans) -> None:
     subscription = plans.subscribe()
     plans.api.customers.delete(plans.customer)
