@@ -8,9 +8,9 @@ import datetime as dt
 import logging
 
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.db.backends.utils import CursorWrapper
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 
 from gateway.services.partitions import month_after
 from gateway.services.rollups import locked_watermark
@@ -69,8 +69,13 @@ def drop_old_usage() -> list[str]:
 
 def _drop(month: dt.date) -> str:
     """Drop a month's partition; returns why it must stay, or nothing."""
-    with connection.cursor() as cursor:
-        why = _why_kept(cursor, month)  # without a lock, so that a month that has to stay disturbs nobody
+    try:
+        with connection.cursor() as cursor:
+            why = _why_kept(cursor, month)  # without a lock, so that a month that has to stay disturbs nobody
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, UndefinedTable):
+            raise
+        why = ""  # another worker dropped it between two of the questions
     if why:
         return why
     with transaction.atomic(), connection.cursor() as cursor:
