@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 
 from billing.forms import MoneyForm
 from billing.payments.errors import PaymentsError
-from billing.read_only import AnyModelAdmin
+from billing.read_only import AnyModelAdmin, page_of
 from billing.services.ledger import LedgerError
 
 TEMPLATE = "admin/billing/money_form.html"
@@ -87,7 +87,7 @@ class MoneyPages(AnyModelAdmin):
         """Show the buttons of what this operator may do to this row now."""
         row = self.get_object(request, unquote(object_id))
         buttons = [
-            (page.title, self._address(page, row))
+            (page.title, page_of(row, page.name))
             for page in (kind() for kind in self.money_pages)
             if row is not None and self._may(request, page, row) and not page.refusal(row)
         ]
@@ -95,9 +95,6 @@ class MoneyPages(AnyModelAdmin):
 
     def _may(self, request: HttpRequest, page: MoneyPage, row: Any = None) -> bool:
         return self.has_view_permission(request, row) and request.user.has_perm(page.permission)
-
-    def _address(self, page: MoneyPage, row: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page.name}", args=[row.pk])
 
     def _view_of(self, page: MoneyPage) -> Any:
         def view(request: HttpRequest, object_id: str) -> HttpResponseBase:
@@ -118,7 +115,7 @@ class MoneyPages(AnyModelAdmin):
         if request.method != "POST":
             if refusal := page.refusal(row):
                 self.message_user(request, refusal, messages.WARNING)
-                return HttpResponseRedirect(self._home(row))
+                return HttpResponseRedirect(page_of(row, "change"))
             return self._show(request, page, row, page.form(initial=page.initial(row)))
         form = page.form(request.POST)
         if not form.is_valid() or _BACK in request.POST:
@@ -130,7 +127,7 @@ class MoneyPages(AnyModelAdmin):
         except (LedgerError, PaymentsError, ValueError) as error:
             form.add_error(None, str(error))
             return self._show(request, page, row, form)
-        return HttpResponseRedirect(self._home(row))
+        return HttpResponseRedirect(page_of(row, "change"))
 
     def _do(self, request: HttpRequest, page: MoneyPage, row: Any, values: Mapping[str, Any]) -> None:
         with transaction.atomic() if page.is_one_transaction else nullcontext():
@@ -138,9 +135,6 @@ class MoneyPages(AnyModelAdmin):
             if logged:
                 self.log_change(request, row, logged)
         self.message_user(request, told, messages.SUCCESS if logged else messages.INFO)
-
-    def _home(self, row: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
 
     def _show(
         self,
@@ -163,6 +157,6 @@ class MoneyPages(AnyModelAdmin):
             "facts": facts,
             "warning": warning,
             "is_review": reviewed is not None,
-            "home": self._home(row),
+            "home": page_of(row, "change"),
         }
         return TemplateResponse(request, TEMPLATE, context)

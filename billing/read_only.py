@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -42,8 +43,12 @@ def usd(field: str, *, description: str = "") -> Any:
 
 def link_to(row: Any, words: object = "") -> SafeString:
     """Return a link to a row's page in the admin."""
-    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-    return format_html('<a href="{}">{}</a>', address, words or row)
+    return format_html('<a href="{}">{}</a>', page_of(row, "change"), words or row)
+
+
+def page_of(row: Any, page: str) -> str:
+    """Return the address of a row's page. The id is quoted as the admin does: it would read "pi_3A…" as "pi:…"."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_{page}", args=[quote(row.pk)])
 
 
 def stripe_link(kind: str, stripe_id: str) -> str | SafeString:

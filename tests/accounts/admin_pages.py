@@ -1,5 +1,8 @@
 """Ways around the admin: paths, actions, rows to look at, and staff with few permissions."""
 
+from typing import Any
+
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission
 from django.db.models import Model
 from django.test import Client
@@ -21,9 +24,10 @@ def staff(*permissions: str) -> Client:
     return client
 
 
-def page_of(model: type[Model], action: str, *arguments: object) -> str:
-    """Return the path of a page about a model."""
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{action}", args=arguments)
+def page_of(model: type[Model], action: str, *arguments: Any) -> str:
+    """Return the path of a page about a model, with ids as the admin writes them."""
+    address = f"admin:{model._meta.app_label}_{model._meta.model_name}_{action}"
+    return reverse(address, args=[quote(argument) for argument in arguments])
 
 
 def a_row_of(model: type[Model]) -> Model:

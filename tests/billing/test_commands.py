@@ -8,6 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from billing.models import Adjustment
 from billing.selectors.ledger import balance_of, entries_of
 from lumyx.lib.money import NANO_PER_USD
 from tests.billing.builders import Account, admit_one, make_account, overdue, run_sql, settle_one
@@ -172,3 +173,52 @@ def test_holds_are_listed_with_their_age(account: Account) -> None:
 def test_no_open_holds_is_said() -> None:
     assert run("ledger", "holds") == {"holds": []}
     assert say("ledger", "holds") == "No open holds."
+
+
+def adjust(account: Account, *words: str, **options: str) -> tuple[str, ...]:
+    """Return the words of an adjust command."""
+    given = {"workspace": account.workspace.slug, "amount": "-2.5", "reason": "Charged twice", **options}
+    return ("credits", "adjust", *(word for name, value in given.items() for word in (f"--{name}", value)), *words)
+
+
+def test_a_balance_is_adjusted_once_per_source(account: Account) -> None:
+    account.fund(10 * NANO_PER_USD)
+    first, second = (run(*adjust(account, source="ticket:1")) for _ in range(2))
+    assert (first["applied"], second["applied"]) == (True, False)
+    assert (first["amount"], first["taken"], first["owed"]) == ("-2500000000", "2500000000", "0")
+    assert second["available"] == "7500000000"
+    row = Adjustment.objects.get()
+    assert (row.amount, row.reason, row.source, row.actor) == (-2_500_000_000, "Charged twice", "ticket:1", None)
+
+
+def test_without_a_source_every_run_is_its_own(account: Account) -> None:
+    slug = account.workspace.slug
+    assert say(*adjust(account, amount="5", note="Sorry")) == f"Adjusted {slug} by $5.00; it has $5.00 available."
+    assert say(*adjust(account, amount="5")) == f"Adjusted {slug} by $5.00; it has $10.00 available."
+    assert {entry.grant_note for entry in entries_of(account.id, limit=2)} == {"Sorry", ""}
+    assert all(source.startswith("cli:") for source in Adjustment.objects.values_list("source", flat=True))
+
+
+def test_a_debt_is_made_only_where_it_is_allowed(account: Account) -> None:
+    account.fund(NANO_PER_USD)
+    _answer, text = fail(*adjust(account))
+    assert text.startswith("Only $1.000000 can be taken")
+    assert run(*adjust(account, "--allow-debt"))["owed"] == "1500000000"
+    assert balance_of(account.id).available == -1_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workspace": "nowhere"}, "There is no workspace 'nowhere'."),
+        ({"amount": "much"}, "'much' is not an amount in US dollars."),
+        ({"amount": "0"}, "not zero"),
+        ({"reason": " "}, "needs a reason"),
+        ({"reason": "x" * 501}, "reason and note 500"),
+        ({"source": "x" * 181}, "at most 180 characters"),
+    ],
+)
+def test_a_wrong_adjustment_is_refused_with_a_reason(account: Account, options: dict[str, str], message: str) -> None:
+    _answer, text = fail(*adjust(account, **options))
+    assert message in text
+    assert not Adjustment.objects.exists()
