@@ -174,6 +174,32 @@ def test_another_currency_is_only_what_the_delivery_says(shop: Shop, client: Cli
     assert balance_of(shop.account.id).by_kind == {"paid": 10 * USD}
 
 
+def test_a_payment_in_another_currency_is_not_credit_and_waits_for_an_operator(shop: Shop) -> None:
+    shop.buy(10)
+    for kind in ("payment_intent", "checkout.session"):
+        for record in shop.fake.state.all(kind):
+            record["currency"] = "eur"
+    hand_in([event for event in shop.fake.events() if event["type"] == "payment_intent.succeeded"])
+    ((state, error),) = states_of("payment_intent.succeeded")
+    assert state == "failed"
+    assert "EUR" in error
+    assert balance_of(shop.account.id).posted == 0
+
+
+def test_tax_comes_on_top_and_credit_is_what_was_ordered(settings: LazySettings) -> None:
+    settings.STRIPE_AUTOMATIC_TAX = True
+    with FakeStripe(tax_percent=20) as fake:
+        settings.STRIPE_SECRET_KEY, settings.STRIPE_API_BASE = fake.key, fake.url
+        shop = Shop(fake, make_account())
+        payment = shop.buy(10)
+        hand_in(fake.events())
+        assert balance_of(shop.account.id).posted == 10 * USD
+        assert Payment.objects.get(pk=payment).amount == 12 * USD
+        shop.refund(payment, 6)
+        hand_in(fake.events())
+        assert balance_of(shop.account.id).posted == 5 * USD
+
+
 def test_without_a_secret_the_endpoint_refuses(shop: Shop, client: Client, settings: LazySettings) -> None:
     shop.buy(10)
     settings.STRIPE_WEBHOOK_SECRETS = []

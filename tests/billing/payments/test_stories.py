@@ -33,3 +33,12 @@ def test_in_any_order_and_whatever_is_lost_the_books_are_the_same(
         play(fake, account.workspace, [Step(day, "buy", tier), Step(0, "subscribe", tier), *story])
         assert differences(fake, account.workspace, random.Random(seed)) == []
         transaction.set_rollback(True)
+
+
+def test_books_that_differ_are_seen(fake: FakeStripe, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync.sync()
+    account = make_account()
+    play(fake, account.workspace, [Step(0, "buy", 1), Step(0, "subscribe", 1)])
+    monkeypatch.setattr("billing.payments.reconcile.compare_with_stripe", lambda since: [])
+    found = differences(fake, account.workspace, random.Random(1))
+    assert any(text.startswith("all lost: lines") for text in found)
