@@ -284,6 +284,22 @@ def test_pricing_shows_every_public_tier_as_it_is_billed(client: Client) -> None
     assert "refresh each month" in html
 
 
+def test_pricing_leads_to_subscribing_where_payments_are_on(client: Client, settings: Settings) -> None:
+    html = client.get("/pricing").content.decode()
+    assert "Subscribe" not in html
+    assert "The operator of this installation adds them" in html
+    assert "or $150 a year" in html
+    assert html.count("2 months free") == 4
+    settings.STRIPE_SECRET_KEY = "sk_test_x"
+    html = client.get("/pricing").content.decode()
+    assert html.count('href="/signup?next=/dashboard/plan"') == 4
+    assert "from $5 to $1000 of credit" in html
+    client.force_login(make_user())
+    html = client.get("/pricing").content.decode()
+    assert html.count('href="/dashboard/plan"') == 4
+    assert ">Start free<" not in html
+
+
 @pytest.mark.parametrize("address", ["/models/", "/docs/", "/docs/errors/", "/login/", "/dashboard/", "/pricing/"])
 def test_a_slash_too_many_leads_to_the_page(client: Client, address: str) -> None:
     answer = client.get(f"{address}?next=/models")

@@ -15,6 +15,7 @@ from tests.project.site_visitors import VISITORS, World, admin_model_of, all_rou
 ANSWERS: dict[str, tuple[set[int], tuple[str, ...]]] = {
     "ok": ({200}, ()),
     "form": ({200, 422}, ()),  # the empty form that was sent comes back with its errors
+    "part": ({200, 204}, ()),  # of a page; 204 while there is nothing new
     "login": ({302}, ("/login?next=/",)),
     "gate": ({302}, ("/admin/login/?next=/admin/",)),
     "moved": ({302}, ("/", "/login", "/signup", "/dashboard", "/static/img/", "/accounts/", "/admin/")),
@@ -28,6 +29,12 @@ ANSWERS: dict[str, tuple[set[int], tuple[str, ...]]] = {
 #: anonymous, other, viewer, billing, developer, admin, owner, staff.
 READ_ONLY = ("ok", "method")
 MEMBERS = ("login ok ok ok ok ok ok denied", "method")
+SEES_MONEY = ("login ok denied ok denied ok ok denied", "method")
+#: Nobody waits for anything, so there is nothing to tell.
+SEES_MONEY_PARTS = ("login part denied part denied part part denied", "method")
+MANAGES_MONEY = "login form denied form denied denied form denied"
+#: A step to confirm, of a plan that nobody has.
+HIDDEN_STEP = "login hidden denied hidden denied denied hidden denied"
 SIGNED_IN = ("login ok ok ok ok ok ok ok", "login form form form form form form form")
 ADMIN_PAGE = ("gate gate gate gate gate gate gate ok", "gate gate gate gate gate gate gate ok")
 ADMIN_DENIED = ("gate gate gate gate gate gate gate denied", "gate gate gate gate gate gate gate denied")
@@ -54,7 +61,17 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
     "dashboard/usage": MEMBERS,
     "dashboard/usage/<slug:request_id>": ("login hidden ok ok ok ok ok denied", "method"),
-    "dashboard/credits": ("login ok denied ok denied ok ok denied", "method"),
+    "dashboard/credits": SEES_MONEY,
+    "dashboard/credits/arrival": SEES_MONEY_PARTS,
+    "dashboard/credits/buy": ("method", MANAGES_MONEY),
+    "dashboard/credits/top-up": (MANAGES_MONEY, MANAGES_MONEY),
+    "dashboard/plan": SEES_MONEY,
+    "dashboard/plan/start": SEES_MONEY_PARTS,
+    "dashboard/plan/subscribe": ("method", MANAGES_MONEY),
+    "dashboard/plan/change": (HIDDEN_STEP, MANAGES_MONEY),
+    "dashboard/plan/cancel": (HIDDEN_STEP, MANAGES_MONEY),
+    "dashboard/plan/resume": ("method", MANAGES_MONEY),
+    "dashboard/plan/portal": ("method", MANAGES_MONEY),
     "dashboard/api-keys": MEMBERS,
     "dashboard/api-keys/create": ("method", "login form denied denied form form form denied"),
     "dashboard/api-keys/<slug:prefix>/revoke": (
