@@ -6,6 +6,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.text import Truncator
 
 from billing.models import EventState, Reconciliation, RefusedDelivery, StripeEvent
 from billing.payments import inbox
@@ -21,13 +22,21 @@ else:
 class StripeEventAdmin(ReadOnly, StripeEventModelAdmin):
     """Events, with what became of them."""
 
-    list_display = ("id", "type", "object_id", "state", "attempts", "received_at", "finished_at", "error")
+    list_display = ("id", "type", "state", "attempts", "why", "received_at")
     list_filter = ("state", "type")
     list_per_page = 50
     show_full_result_count = False
     search_fields = ("id", "object_id", "error")
     ordering = ("-received_at",)
     actions = ("apply_again",)
+
+    class Media:
+        css: ClassVar[dict[str, tuple[str, ...]]] = {"all": ("css/admin-money.css",)}
+
+    @admin.display(description="error", empty_value="")
+    def why(self, event: StripeEvent) -> str:
+        """Return why it was not applied, cut short: its page has all of it."""
+        return Truncator(event.error).chars(160)
 
     def has_apply_permission(self, request: HttpRequest) -> bool:
         """Tell who may apply again: whoever has the permission to change events."""

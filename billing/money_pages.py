@@ -26,7 +26,7 @@ _CONFIRMED, _BACK = "_confirmed", "_back"
 
 
 class MoneyPage:
-    """One thing that an operator does to a row. Subclasses say which, in words and in deed."""
+    """One thing that an operator does to a workspace's row. Subclasses say which, in words and in deed."""
 
     #: Its part of the address, its heading, and what is written on its last button.
     name: ClassVar[str]
@@ -154,7 +154,7 @@ class MoneyPages(AnyModelAdmin):
             "subtitle": str(row),
             "page": page,
             "form": form,
-            "facts": facts,
+            "facts": [("Workspace", row.workspace.slug), *facts],
             "warning": warning,
             "is_review": reviewed is not None,
             "home": page_of(row, "change"),

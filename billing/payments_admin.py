@@ -107,7 +107,7 @@ class PaymentAdmin(MoneyPages, WorkspaceRows):
     def paid_for(self, payment: Payment) -> str:
         """Return what it paid for."""
         if payment.order is None:
-            return f"invoice {payment.invoice_id}"
+            return "subscription"
         return "automatic top-up" if payment.order.kind == "top_up" else "credit"
 
     @admin.display(description="for")
@@ -116,7 +116,7 @@ class PaymentAdmin(MoneyPages, WorkspaceRows):
         if payment.order is not None:
             return link_to(payment.order, self.paid_for(payment))
         invoice = Invoice.objects.filter(pk=payment.invoice_id).first()
-        return link_to(invoice, f"invoice {invoice}") if invoice else self.paid_for(payment)
+        return link_to(invoice, f"invoice {invoice}") if invoice else f"invoice {payment.invoice_id}"
 
     @admin.display(description="wallet")
     def wallet_link(self, payment: Payment) -> str:

@@ -76,4 +76,4 @@ class Reconciliation(models.Model):
         indexes = (models.Index(fields=["-started_at"], name="reconciliation_newest"),)
 
     def __str__(self) -> str:
-        return f"reconciliation of {self.started_at}"
+        return f"reconciliation of {self.started_at:%Y-%m-%d %H:%M}"
