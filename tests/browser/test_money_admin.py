@@ -1,4 +1,4 @@
-"""The operators' pages that move money, in a real browser: under the policy, on a phone, and for whoever does not see the screen."""
+"""The operators' pages that move money, in a real browser: under the policy, on a phone, and for screen readers."""
 
 import re
 
