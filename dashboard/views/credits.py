@@ -46,6 +46,8 @@ ENTRIES = {
     "debt_repay": "Debt repaid",
     "adjust": "Adjustment",
 }
+#: How a reference begins, and what that says.
+REASONS = (("refund:", "Refund"), ("dispute:", "Dispute"))
 #: What the ledger can be narrowed down to: the name in the address, in words, and the kinds of entries.
 FILTERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "All", ()),
@@ -78,6 +80,8 @@ class ShownLine:
     bucket: str
     #: A charge is named by its request id, in the form that the API gave the client.
     ref: str
+    #: The same in words, where there are some.
+    reference: str
 
 
 @require_safe
@@ -211,7 +215,18 @@ def show_line(line: EntryLine) -> ShownLine:
     """Return a line of the books in words."""
     name, _ = KINDS.get(line.grant_kind, (line.grant_kind, ""))
     ref = line.ref.replace("-", "") if line.kind == "usage" else line.ref
-    return ShownLine(line, ENTRIES.get(line.kind, line.kind), name, ref)
+    return ShownLine(line, ENTRIES.get(line.kind, line.kind), name, ref, _reference(line, ref))
+
+
+def _reference(line: EntryLine, ref: str) -> str:
+    """Return what a line is about, in words where there are some."""
+    why = next((words for start, words in REASONS if ref.startswith(start)), "")
+    if line.kind == "grant" or (line.kind == "adjust" and line.amount > 0 and not why):
+        return line.grant_note or ref
+    about = line.grant_note if line.grant_kind != "overdraft" else ""
+    if line.kind in {"clawback", "adjust", "expire"} and (why or line.kind == "expire"):
+        return ": ".join(part for part in (why, about) if part) or ref
+    return ref
 
 
 def entry_id(text: str | None) -> int | None:

@@ -239,3 +239,16 @@ def test_the_number_of_lines_does_not_change_the_number_of_queries(alice: Client
         return len(queries)
 
     assert queries_with(2) == queries_with(20) <= 18
+
+
+def test_a_line_says_in_words_what_it_is_about(alice: Client, cast: Cast) -> None:
+    workspace_id = cast.workspace.pk
+    ledger.grant(workspace_id=workspace_id, kind="paid", amount=10, source="payment:pi_1", note="Purchase")
+    ledger.clawback(workspace_id=workspace_id, grant_source="payment:pi_1", source="refund:re_1:payment:pi_1", amount=4)
+    ledger.adjust(
+        workspace_id=workspace_id, amount=7, reason="R-1", actor_id=None, source="a1", note="Sorry for Monday"
+    )
+    page = alice.get("/dashboard/credits").content.decode()
+    for words in ("Purchase", "Refund: Purchase", "Sorry for Monday"):
+        assert re.search(rf">\s*{words}\s*</span>", page), words
+    assert "R-1" not in page
