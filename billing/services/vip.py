@@ -113,7 +113,7 @@ def _grant(month: _Due) -> bool:
                 amount=month.amount,
                 source=returns.grant_source(month.source),
                 expires_at=month.ends_at + GRACE,
-                note=f"{month.starts_at:%-d %B %Y} to {month.ends_at:%-d %B %Y}",
+                note=f"{month.starts_at:%-d %b %Y} to {month.ends_at:%-d %b %Y}",
                 # A month that is heard of when it is over does not pay for what happened since.
                 repays_debt=month.ends_at + GRACE > clock.now(),
             )

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -107,7 +108,7 @@ def test_each_kind_of_line_is_there_once_and_newest_first(alice: Client, cast: C
         ({"dispute": "warning_closed"}, "Inquiry closed"),
     ],
 )
-def test_what_went_back_is_said(alice: Client, cast: Cast, fields: dict[str, object], text: str) -> None:
+def test_what_went_back_is_said(alice: Client, cast: Cast, fields: dict[str, Any], text: str) -> None:
     paid(cast.workspace, 1, **fields)
     (row,) = rows_in(alice.get(CREDITS).content.decode())
     assert row.startswith(f"Credit {text} Receipt")
