@@ -3,6 +3,9 @@
 Money is taken on Stripe's pages, or from the card that Stripe keeps; our rows change as Stripe says.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpResponse
@@ -27,6 +30,9 @@ from dashboard.tiers import Interval, offers_for, saving_of_tier
 from dashboard.views.buying import problem_of, to_stripe
 from dashboard.views.credits import WAITS, asked_at, who_buys
 from lumyx.lib import clock
+
+if TYPE_CHECKING:
+    from billing.models import Tier
 
 PAGE = "dashboard/plan.html"
 
@@ -159,6 +165,7 @@ def page_context(request: MemberRequest) -> dict[str, object]:
         "plan": plan,
         "tier": tiers.get(plan.tier_slug if plan else entitlements.tier_slug),
         "next_tier": tiers.get(plan.next_tier_slug) if plan else None,
+        "next_credits": _next_credits(plan, tiers),
         "entitlements": entitlements,
         "limits_hold": plan is not None and entitlements.tier_slug == plan.tier_slug,
         "free": free,
@@ -184,6 +191,15 @@ def start_of(request: MemberRequest, plan: PlanSeen | None) -> str:
         return "begun"
     waited = clock.now().timestamp() - asked_at(request)
     return "waiting" if waited < WAITS.total_seconds() else "slow"
+
+
+def _next_credits(plan: PlanSeen | None, tiers: Mapping[str, "Tier"]) -> int:
+    """Return how much VIP credit comes next (nano-USD): the planned tier's, where that begins before. 0: none comes."""
+    if plan is None or plan.next_credits_at is None:
+        return 0
+    changes = plan.next_tier_slug and plan.period_ends_at is not None and plan.next_credits_at >= plan.period_ends_at
+    tier = tiers.get(plan.next_tier_slug if changes else plan.tier_slug)
+    return tier.monthly_credits if tier else 0
 
 
 def _of_card(error: PaymentsError) -> dict[str, object]:

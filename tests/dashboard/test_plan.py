@@ -176,6 +176,7 @@ def test_a_downgrade_waits_and_can_be_undone(alice: Client, cast: Cast, plans_fo
     html = page_of(alice)
     assert f"VIP 1 begins on {ends}." in html
     assert f"Changes to VIP 1 on {ends}." in html
+    assert "$4 more on" in html, "the next credits are those of the tier that begins"
     assert cards_in(html)["VIP 1"].endswith("Planned")
     assert tier_of(cast) == "vip2"
     alice.post(RESUME)

@@ -293,7 +293,7 @@ def test_pricing_leads_to_subscribing_where_payments_are_on(client: Client, sett
     settings.STRIPE_SECRET_KEY = "sk_test_x"
     html = client.get("/pricing").content.decode()
     assert html.count('href="/signup?next=/dashboard/plan"') == 4
-    assert "from $5 to $1000 of credit" in html
+    assert "from $5 to $1,000 of credit" in html
     client.force_login(make_user())
     html = client.get("/pricing").content.decode()
     assert html.count('href="/dashboard/plan"') == 4
