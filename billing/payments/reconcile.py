@@ -16,20 +16,12 @@ from billing.payments import charges, invoices, stripe_api
 from billing.payments.errors import NotAppliedError, NotOursError
 from billing.payments.money import nano_of
 from billing.payments.objects import Dispute, PaymentIntent, Refund
-from billing.payments.subscription_objects import StripeInvoice
+from billing.payments.subscription_objects import StripeInvoice, StripeSubscription
+from billing.payments.subscriptions import is_as_written
 from lumyx.lib import clock
 
 #: How far back the nightly run looks.
 WINDOW = dt.timedelta(hours=48)
-
-
-class ListedSubscription(Struct, frozen=True):
-    """sub_…"""
-
-    id: str
-    customer: str
-    status: str
-    ended_at: int | None = None
 
 
 class BalanceTransaction(Struct, frozen=True):
@@ -103,29 +95,27 @@ def _reversals(since: dt.datetime) -> Finding:
 
 
 def _subscriptions(since: dt.datetime, ours: set[str]) -> Finding:
-    """Bring in every subscription that is open on either side, or has an invoice since then."""
+    """Bring in every subscription that stands otherwise here than there, or has an invoice since then."""
     found = Finding("stripe_subscriptions")
     api = stripe_api.client().v1
-    listed = stripe_api.listed(ListedSubscription, api.subscriptions.list, params={"status": "all"})
+    listed = stripe_api.listed(StripeSubscription, api.subscriptions.list, params={"status": "all"})
     there = [each for each in listed if each.customer in ours]
     invoiced = stripe_api.listed(StripeInvoice, api.invoices.list, params=_created(since))
     touched = {invoice.subscription for invoice in invoiced if invoice.customer in ours and invoice.subscription}
     rows = {row.stripe_id: row for row in Subscription.objects.filter(stripe_id__isnull=False)}
     found.looked_at = len(there)
     for each in reversed(there):
-        row = rows.get(each.id)
-        is_open = each.ended_at is None and each.status not in {"incomplete", "incomplete_expired"}
-        if is_open or each.id in touched or (row is not None and row.ends_at is None):
-            before = _as_seen(each.id)
-            try:
+        before = _as_seen(each.id)
+        try:
+            if each.id in touched or not is_as_written(rows.get(each.id), each):
                 invoices.apply_subscription(each.id)
-            except NotOursError:
-                continue
-            except NotAppliedError as error:
-                found.wrong.append(f"{each.id}: {error}")
-                continue
-            if _as_seen(each.id) != before:
-                found.put_right.append(f"subscription {each.id}")
+        except NotOursError:
+            continue
+        except NotAppliedError as error:
+            found.wrong.append(f"{each.id}: {error}")
+            continue
+        if _as_seen(each.id) != before:
+            found.put_right.append(f"subscription {each.id}")
     for stripe_id in sorted(id for id, row in rows.items() if id and row.ends_at is None):
         if stripe_id not in {each.id for each in there}:
             found.wrong.append(f"{stripe_id} is open here, and Stripe's list has no such subscription of ours.")

@@ -19,6 +19,8 @@ from billing.payments.objects import read
 API_VERSION = "2026-10-28.endive"
 _SECONDS = 20
 _RETRIES = 2
+#: HTTP: a call with the same key is being worked on, by another process of ours.
+_CONFLICT = 409
 
 
 def payments_are_on() -> bool:
@@ -60,6 +62,8 @@ def _errors_in_our_words() -> Iterator[None]:
     except stripe.APIError as error:
         raise StripeUnreachableError(f"Stripe has a problem: {_words(error)}") from error
     except stripe.StripeError as error:
+        if error.http_status == _CONFLICT:
+            raise StripeUnreachableError(f"Stripe is at this already: {_words(error)}") from error
         raise StripeRefusedError(_words(error), code=error.code or "", status=error.http_status) from error
 
 

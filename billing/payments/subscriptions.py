@@ -41,33 +41,50 @@ def write_subscription(customer: StripeCustomer, found: StripeSubscription) -> S
     if row is None and found.status in _NOT_BEGUN:
         return None
     price = sold_by(found.item.price.id)
-    started_at = _at(found.start_date)
-    ends_at = _at(found.ended_at) if found.ended_at is not None else None
-    if ends_at is None:
-        _make_room(customer.workspace_id, found.id, started_at)
-    status = _STATUS.get(found.status, SubscriptionStatus.PAUSED)
+    if found.ended_at is None:
+        _make_room(customer.workspace_id, found.id, _at(found.start_date))
     next_price = _next_price(found)
-    cancels_at = found.ends_at_cancellation
     row, _ = Subscription.objects.update_or_create(
         stripe_id=found.id,
         defaults={
+            **_standing(found),
             "workspace_id": customer.workspace_id,
             "tier_slug": price.tier_slug,
             "source": "stripe",
-            "started_at": started_at,
-            "ends_at": ends_at,
-            "status": status,
             "interval": price.interval,
-            "anchor_at": _at(found.billing_cycle_anchor),
-            "period_ends_at": _at(found.item.current_period_end),
-            "past_due_since": _at(found.item.current_period_start) if status == SubscriptionStatus.PAST_DUE else None,
-            "cancels_at": _at(cancels_at) if cancels_at is not None else None,
             "next_tier_slug": next_price.tier_slug if next_price else "",
             "next_interval": next_price.interval if next_price else "",
         },
     )
     _tell(row)
     return row
+
+
+def is_as_written(row: Subscription | None, found: StripeSubscription) -> bool:
+    """Tell whether our row surely says of a subscription what Stripe says. With a plan for its next period it is never sure."""
+    if row is None:
+        return found.status in _NOT_BEGUN
+    if found.schedule is not None or row.next_tier_slug:
+        return False
+    price = StripePrice.objects.filter(pk=found.item.price.id).values_list("tier_slug", "interval").first()
+    return price == (row.tier_slug, row.interval) and all(
+        getattr(row, name) == value for name, value in _standing(found).items()
+    )
+
+
+def _standing(found: StripeSubscription) -> dict[str, object]:
+    """Return how a subscription stands, as our row has it."""
+    status = _STATUS.get(found.status, SubscriptionStatus.PAUSED)
+    cancels_at = found.ends_at_cancellation
+    return {
+        "started_at": _at(found.start_date),
+        "ends_at": _at(found.ended_at) if found.ended_at is not None else None,
+        "status": status,
+        "anchor_at": _at(found.billing_cycle_anchor),
+        "period_ends_at": _at(found.item.current_period_end),
+        "past_due_since": _at(found.item.current_period_start) if status == SubscriptionStatus.PAST_DUE else None,
+        "cancels_at": _at(cancels_at) if cancels_at is not None else None,
+    }
 
 
 def cut_plans(row: Subscription) -> None:
