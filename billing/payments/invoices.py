@@ -8,7 +8,7 @@ import datetime as dt
 
 from django.db import transaction
 
-from billing.models import CreditPeriod, CreditPlan, Invoice, Payment, StripeCustomer, StripePrice, Subscription, Tier
+from billing.models import CreditPeriod, CreditPlan, Invoice, StripeCustomer, StripePrice, Subscription, Tier
 from billing.payments import stripe_api, subscriptions
 from billing.payments.errors import NotAppliedError, NotOursError
 from billing.payments.money import CURRENCY, cents_of, nano_of
@@ -96,7 +96,8 @@ def _bring_in(customer: StripeCustomer, found: StripeSubscription) -> None:
     changes = [change for invoice in paid if (change := _credit(customer, found, invoice))]
     payments = [(invoice.id, read) for invoice in paid for read in _payments_of(invoice)]
     subscriptions.cut_plans(row)
-    # From here on the wallet is locked, and Stripe is not asked any more. Before the months: one that begins ends what is left of a change in the month before it.
+    # From here on the wallet is locked, and Stripe is not asked any more.
+    # Before the months: one that begins ends what is left of a change in the month before it.
     for change in changes:
         _grant_change(customer.workspace_id, change)
     if paid:
