@@ -11,7 +11,7 @@ from billing.payments.customers import lock_customer
 from billing.payments.errors import NotAppliedError
 from billing.payments.money import CURRENCY, cents_of
 from billing.payments.objects import CheckoutSession, PaymentIntent
-from billing.payments.payment_rows import read_intent, write_payment
+from billing.payments.payment_rows import read_intent, read_payment, write_payment
 from billing.payments.reversals import apply_reversals
 from billing.services import ledger, notices, returns
 
@@ -40,11 +40,12 @@ def _apply_to_order(customer: StripeCustomer, intent: PaymentIntent) -> None:
     if intent.status != "succeeded":
         return  # at a checkout, the person may try another card
     _check_amount(order, intent)
+    found = read_payment(intent)
     _grant(order, intent)
-    payment, is_new = write_payment(intent, workspace_id=order.workspace_id, order=order)
+    payment, is_new = write_payment(found, workspace_id=order.workspace_id, order=order)
     if is_new:
         _owe_receipt(order, payment)
-    apply_reversals(payment)
+    apply_reversals(payment, found)
 
 
 def _grant(order: CreditOrder, intent: PaymentIntent) -> None:

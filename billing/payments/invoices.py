@@ -8,12 +8,12 @@ import datetime as dt
 
 from django.db import transaction
 
-from billing.models import CreditPeriod, CreditPlan, Invoice, Payment, StripeCustomer, StripePrice, Subscription, Tier
+from billing.models import CreditPeriod, CreditPlan, Invoice, StripeCustomer, StripePrice, Subscription, Tier
 from billing.payments import stripe_api, subscriptions
 from billing.payments.errors import NotAppliedError, NotOursError
 from billing.payments.money import CURRENCY, cents_of, nano_of
 from billing.payments.objects import PaymentIntent
-from billing.payments.payment_rows import read_intent, write_payment
+from billing.payments.payment_rows import PaymentRead, read_intent, read_payment, write_payment
 from billing.payments.plan_credit import Change, Plan, TierPrice, credit_of
 from billing.payments.reversals import apply_reversals
 from billing.payments.subscription_objects import InvoicePayment, Line, StripeInvoice, StripeSubscription
@@ -68,10 +68,13 @@ def apply_invoice_payment(customer: StripeCustomer, intent: PaymentIntent) -> No
     invoice = stripe_api.send(StripeInvoice, stripe_api.client().v1.invoices.retrieve, paid[0].invoice)
     if invoice.subscription is None or invoice.customer != customer.stripe_id:
         raise NotOursError(f"The invoice {invoice.id} is of no subscription of this customer.")
-    _bring_in(customer, subscriptions.read_subscription(invoice.subscription))
-    payment = Payment.objects.filter(pk=intent.id).first()
-    if payment is not None:
-        apply_reversals(payment)
+    found = subscriptions.read_subscription(invoice.subscription)
+    read = read_payment(intent)
+    _bring_in(customer, found)
+    if intent.status == "succeeded" and Invoice.objects.filter(pk=invoice.id, status="paid").exists():
+        # Also a second one, of an invoice that was paid before: it can be refunded and disputed like the first.
+        payment, _ = write_payment(read, workspace_id=customer.workspace_id, invoice_id=invoice.id)
+        apply_reversals(payment, read)
 
 
 def tier_prices(price_ids: set[str]) -> dict[str, TierPrice]:
@@ -91,14 +94,18 @@ def _bring_in(customer: StripeCustomer, found: StripeSubscription) -> None:
     fresh = [_write_invoice(customer, found, invoice) for invoice in _news_of(found.id)]
     paid = [invoice for invoice in fresh if invoice.status == "paid"]
     changes = [change for invoice in paid if (change := _credit(customer, found, invoice))]
+    payments = [(invoice.id, read) for invoice in paid for read in _payments_of(invoice)]
     subscriptions.cut_plans(row)
+    # From here on the wallet is locked, and Stripe is not asked any more.
     # Before the months: one that begins ends what is left of a change in the month before it.
     for change in changes:
         _grant_change(customer.workspace_id, change)
     if paid:
         vip.refresh(customer.workspace_id)
+    for invoice_id, read in payments:
+        payment, _ = write_payment(read, workspace_id=customer.workspace_id, invoice_id=invoice_id)
+        apply_reversals(payment, read)
     for invoice in paid:
-        _write_payments(customer, invoice)
         _tell(row, invoice)
 
 
@@ -194,15 +201,13 @@ def _grant_change(workspace_id: int, change: Change) -> None:
     )
 
 
-def _write_payments(customer: StripeCustomer, invoice: StripeInvoice) -> None:
+def _payments_of(invoice: StripeInvoice) -> list[PaymentRead]:
+    """Return what paid an invoice, with all that Stripe says of it."""
     paid = stripe_api.listed(
         InvoicePayment, stripe_api.client().v1.invoice_payments.list, params={"invoice": invoice.id}
     )
-    for each in paid:
-        if each.status == "paid" and each.payment.payment_intent:
-            intent = read_intent(each.payment.payment_intent)
-            payment, _ = write_payment(intent, workspace_id=customer.workspace_id, invoice_id=invoice.id)
-            apply_reversals(payment)
+    ids = [each.payment.payment_intent for each in paid if each.status == "paid"]
+    return [read_payment(read_intent(id)) for id in ids if id]
 
 
 def _tell(row: Subscription, invoice: StripeInvoice) -> None:

@@ -6,24 +6,26 @@ Stripe decides and takes the money; our rows follow (``invoices.apply_subscripti
 import datetime as dt
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import transaction
 
 from accounts.models import Workspace
 from billing.models import Interval, StripePrice, Subscription, SubscriptionStatus, Tier
-from billing.payments import invoices, portal, stripe_api, subscriptions
+from billing.payments import invoices, plan_steps, portal, stripe_api, subscriptions
 from billing.payments.checkout import tax_of_checkout
-from billing.payments.customers import customer_for
+from billing.payments.customers import customer_for, lock_customer
 from billing.payments.errors import PaymentsError
 from billing.payments.money import nano_of
 from billing.payments.objects import CheckoutSession
 from billing.payments.plan_credit import credit_of
-from billing.payments.subscription_objects import Schedule, StripeInvoice, StripeSubscription
+from billing.payments.subscription_objects import StripeInvoice, StripeSubscription
 from billing.selectors.tiers import current_tiers
 from lumyx.lib import clock
 
 portal_url = portal.portal_url
+
+_HAS_A_PLAN = "This workspace has a plan already. Change it instead of subscribing again."
+_OVERDUE = "A payment of the present plan is overdue. Pay it, or change the card, before you change the plan."
 
 
 class PlanError(PaymentsError):
@@ -54,31 +56,37 @@ def start_plan_checkout(
     """
     price = _price_of(tier_slug, interval)
     if _paid_row(workspace.pk) is not None:
-        raise PlanError("This workspace has a plan already. Change it instead of subscribing again.")
+        raise PlanError(_HAS_A_PLAN)
     customer = customer_for(workspace, email=email)
-    _close_other_checkouts(customer)
-    return stripe_api.send(
-        CheckoutSession,
-        stripe_api.client().v1.checkout.sessions.create,
-        params={
-            "mode": "subscription",
-            "customer": customer,
-            "client_reference_id": workspace.slug,
-            "line_items": [{"price": price.pk, "quantity": 1}],
-            "metadata": {"workspace_id": str(workspace.pk), "user_id": str(user_id)},
-            "subscription_data": {"metadata": {"workspace_id": str(workspace.pk), "workspace": workspace.slug}},
-            "success_url": success_url,
-            "cancel_url": cancel_url,
-            **tax_of_checkout(),
-        },
-        key=f"plan_checkout:{workspace.pk}:{price.pk}:{uuid.uuid4()}",
-    )
+    params = {
+        "mode": "subscription",
+        "customer": customer,
+        "client_reference_id": workspace.slug,
+        "line_items": [{"price": price.pk, "quantity": 1}],
+        "metadata": {"workspace_id": str(workspace.pk), "user_id": str(user_id)},
+        "subscription_data": {"metadata": {"workspace_id": str(workspace.pk), "workspace": workspace.slug}},
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+        **tax_of_checkout(),
+    }
+    # Under the lock: of two people who subscribe at once, the second closes the checkout of the first.
+    with transaction.atomic():
+        lock_customer(customer)
+        _close_other_checkouts(customer)
+        begun = subscriptions.begun_at_stripe(customer)
+        if begun is None:
+            create = stripe_api.client().v1.checkout.sessions.create
+            key = f"plan_checkout:{workspace.pk}:{price.pk}:{uuid.uuid4()}"
+            return stripe_api.send(CheckoutSession, create, params=params, key=key)
+    # It was paid a moment ago, and its event has not come yet.
+    invoices.apply_subscription(begun)
+    raise PlanError(_HAS_A_PLAN)
 
 
 def preview_change(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
     """Return what a change of plan would cost now and bring. Raises PlanError, PaymentsError."""
     row, price = _change_of(workspace_id, tier_slug, interval)
-    return _preview(row, _read_of(row), price)
+    return _preview(_read_of(row), price)
 
 
 def change_plan(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
@@ -94,12 +102,16 @@ def change_plan(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
         _customer, found = subscriptions.lock_subscription(_id_of(row))
         if found.item.price.id == price.pk:
             raise PlanError("This is the plan that the workspace has.")
-        preview = _preview(row, found, price)
-        _take_back(found)
-        if preview.is_upgrade:
-            _upgrade(found, price)
-        else:
-            _schedule(found, price)
+        if found.status not in {"active", "trialing"}:
+            # Our row may not know yet. Stripe would credit the rest of a period that nobody paid for.
+            raise PlanError(_OVERDUE)
+        preview = _preview(found, price)
+        with plan_steps.plans_kept(found):
+            plan_steps.take_back(found)
+            if preview.is_upgrade:
+                plan_steps.upgrade(found, price)
+            else:
+                plan_steps.schedule(found, price)
     invoices.apply_subscription(found.id)
     return preview
 
@@ -109,11 +121,11 @@ def cancel_plan(workspace_id: int) -> dt.datetime:
     row = _needed_row(workspace_id)
     with transaction.atomic():
         _customer, found = subscriptions.lock_subscription(_id_of(row))
-        _release_schedule(found)
+        plan_steps.release_schedule(found)
         if found.ends_at_cancellation is None:
-            _update(found, {"cancel_at_period_end": True}, "cancel")
+            plan_steps.update(found, {"cancel_at_period_end": True}, "cancel")
     invoices.apply_subscription(found.id)
-    return dt.datetime.fromtimestamp(found.item.current_period_end, dt.UTC)
+    return dt.datetime.fromtimestamp(found.ends_at_cancellation or found.item.current_period_end, dt.UTC)
 
 
 def resume_plan(workspace_id: int) -> None:
@@ -121,7 +133,7 @@ def resume_plan(workspace_id: int) -> None:
     row = _needed_row(workspace_id)
     with transaction.atomic():
         _customer, found = subscriptions.lock_subscription(_id_of(row))
-        _take_back(found)
+        plan_steps.take_back(found)
     invoices.apply_subscription(found.id)
 
 
@@ -160,23 +172,23 @@ def _read_of(row: Subscription) -> StripeSubscription:
 def _change_of(workspace_id: int, tier_slug: str, interval: str) -> tuple[Subscription, StripePrice]:
     row, price = _needed_row(workspace_id), _price_of(tier_slug, interval)
     if row.status != SubscriptionStatus.ACTIVE:
-        raise PlanError(
-            "A payment of the present plan is overdue. Pay it, or change the card, before you change the plan."
-        )
+        raise PlanError(_OVERDUE)
     if (row.tier_slug, row.interval) == (tier_slug, interval):
         raise PlanError("This is the plan that the workspace has.")
     return row, price
 
 
-def _is_dearer(row: Subscription, price: StripePrice) -> bool:
+def _is_dearer(found: StripeSubscription, price: StripePrice) -> bool:
     """Tell whether a change is paid for now: to a higher tier, or from the month to the year on the same one."""
+    # By what Stripe says, and not by our row, which another change may have outrun.
+    present = subscriptions.sold_by(found.item.price.id)
     ranks = dict(Tier.objects.order_by("slug", "-version").distinct("slug").values_list("slug", "rank"))
-    old, new = ranks[row.tier_slug], ranks[price.tier_slug]
+    old, new = ranks[present.tier_slug], ranks[price.tier_slug]
     return new > old or (new == old and price.interval == Interval.YEAR)
 
 
-def _preview(row: Subscription, found: StripeSubscription, price: StripePrice) -> Preview:
-    if not _is_dearer(row, price):
+def _preview(found: StripeSubscription, price: StripePrice) -> Preview:
+    if not _is_dearer(found, price):
         ends = dt.datetime.fromtimestamp(found.item.current_period_end, dt.UTC)
         return Preview(price.tier_slug, price.interval, False, 0, 0, ends)
     invoice = stripe_api.send(
@@ -202,56 +214,6 @@ def _credit_now(found: StripeSubscription, invoice: StripeInvoice) -> int:
     prices = invoices.tier_prices({line.price for line in lines if line.price})
     plans, change = credit_of(invoice, lines, prices, anchor=found.billing_cycle_anchor)
     return (change.amount if change else 0) + sum(plan.first_month for plan in plans)
-
-
-def _take_back(found: StripeSubscription) -> None:
-    """Take back what was planned for the end of the period: another tier, or the end."""
-    _release_schedule(found)
-    if found.ends_at_cancellation is not None:
-        _update(found, {"cancel_at_period_end": False}, "resume")
-
-
-def _release_schedule(found: StripeSubscription) -> None:
-    if found.schedule is not None:
-        release = stripe_api.client().v1.subscription_schedules.release
-        stripe_api.send(Schedule, release, found.schedule, key=f"release:{found.schedule}")
-
-
-def _upgrade(found: StripeSubscription, price: StripePrice) -> None:
-    # Where the card fails, nothing changes: neither the plan nor what is owed.
-    changes = {
-        "items": [{"id": found.item.id, "price": price.pk}],
-        "proration_behavior": "always_invoice",
-        "payment_behavior": "error_if_incomplete",
-    }
-    _update(found, changes, f"upgrade:{price.pk}")
-
-
-def _schedule(found: StripeSubscription, price: StripePrice) -> None:
-    """Let the subscription become another at the end of its period."""
-    attempt = uuid.uuid4()
-    schedules = stripe_api.client().v1.subscription_schedules
-    made = stripe_api.send(
-        Schedule, schedules.create, params={"from_subscription": found.id}, key=f"schedule:{found.id}:{attempt}"
-    )
-    present = made.phases[0]
-    phases: list[dict[str, Any]] = [
-        {
-            "items": [{"price": found.item.price.id, "quantity": 1}],
-            "start_date": present.start_date,
-            "end_date": present.end_date,
-        },
-        {"items": [{"price": price.pk, "quantity": 1}], "duration": {"interval": price.interval, "interval_count": 1}},
-    ]
-    params = {"phases": phases, "end_behavior": "release", "proration_behavior": "none"}
-    stripe_api.send(Schedule, schedules.update, made.id, params=params, key=f"phases:{made.id}:{attempt}")
-
-
-def _update(found: StripeSubscription, changes: dict[str, Any], what: str) -> None:
-    # A new key each time: under the lock nobody else asks for the same, and a declined card may be another by the next try.
-    key = f"{what}:{found.id}:{uuid.uuid4()}"
-    update = stripe_api.client().v1.subscriptions.update
-    stripe_api.send(StripeSubscription, update, found.id, params=changes, key=key)
 
 
 def _close_other_checkouts(customer: str) -> None:

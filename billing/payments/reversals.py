@@ -4,9 +4,9 @@ import datetime as dt
 from collections.abc import Sequence
 
 from billing.models import Payment, Reversal
-from billing.payments import stripe_api
 from billing.payments.money import nano_of
 from billing.payments.objects import Dispute, Refund
+from billing.payments.payment_rows import PaymentRead
 from billing.services import ledger, notices, returns
 
 #: Refunds by status: those that took, and those that came back.
@@ -16,12 +16,10 @@ _OPEN = {"needs_response", "under_review"}
 _WON, _LOST = "won", "lost"
 
 
-def apply_reversals(payment: Payment) -> None:
+def apply_reversals(payment: Payment, found: PaymentRead) -> None:
     """Bring what Stripe says of a payment's refunds and disputes into the books."""
-    by_payment = {"payment_intent": payment.stripe_id}
-    refunds = stripe_api.listed(Refund, stripe_api.client().v1.refunds.list, params=by_payment)
-    disputes = stripe_api.listed(Dispute, stripe_api.client().v1.disputes.list, params=by_payment)
-    refunds = [refund for refund in refunds if refund.status in _TOOK | _RETURNED]
+    disputes = found.disputes
+    refunds = [refund for refund in found.refunds if refund.status in _TOOK | _RETURNED]
     for refund in refunds:
         _note(payment, _ref(refund), refund, is_undone=refund.status in _RETURNED)
     for dispute in disputes:

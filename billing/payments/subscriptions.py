@@ -29,6 +29,16 @@ def read_subscription(subscription_id: str) -> StripeSubscription:
     return stripe_api.send(StripeSubscription, stripe_api.client().v1.subscriptions.retrieve, subscription_id)
 
 
+def begun_at_stripe(customer_id: str) -> str | None:
+    """Return a subscription to a tier that a customer has at Stripe now, whether or not our rows know it; None without one."""
+    subscriptions = stripe_api.client().v1.subscriptions
+    found = stripe_api.listed(StripeSubscription, subscriptions.list, params={"customer": customer_id})
+    begun = [each for each in found if each.ended_at is None and each.status not in _NOT_BEGUN]
+    # What else an operator sells to the same customer is not ours.
+    ours = set(StripePrice.objects.values_list("pk", flat=True))
+    return next((each.id for each in begun if any(item.price.id in ours for item in each.items.data)), None)
+
+
 def write_subscription(customer: StripeCustomer, found: StripeSubscription) -> Subscription | None:
     """Bring our row to what Stripe says of a subscription, and return it; None where nothing has begun.
 
@@ -43,7 +53,7 @@ def write_subscription(customer: StripeCustomer, found: StripeSubscription) -> S
     price = sold_by(found.item.price.id)
     if found.ended_at is None:
         _make_room(customer.workspace_id, found.id, _at(found.start_date))
-    next_price = _next_price(found)
+    next_price = next_price_of(found)
     row, _ = Subscription.objects.update_or_create(
         stripe_id=found.id,
         defaults={
@@ -125,6 +135,18 @@ def lock_subscription(subscription_id: str) -> tuple[StripeCustomer, StripeSubsc
     return customer, found
 
 
+def next_price_of(found: StripeSubscription) -> StripePrice | None:
+    """Return what the subscription becomes at the end of its period; None: what it is."""
+    if found.schedule is None or found.ended_at is not None:
+        return None
+    schedule = stripe_api.send(Schedule, stripe_api.client().v1.subscription_schedules.retrieve, found.schedule)
+    later = [phase for phase in schedule.phases if phase.start_date >= found.item.current_period_end]
+    if not later or not later[0].items:
+        return None
+    price = sold_by(later[0].items[0].price)
+    return price if price.pk != found.item.price.id else None
+
+
 def _make_room(workspace_id: int, subscription_id: str, since: dt.datetime) -> None:
     open_rows = Subscription.objects.filter(workspace_id=workspace_id, ends_at__isnull=True).exclude(
         stripe_id=subscription_id
@@ -137,18 +159,6 @@ def _make_room(workspace_id: int, subscription_id: str, since: dt.datetime) -> N
             )
         other.ends_at = max(since, other.started_at)
         other.save(update_fields=["ends_at"])
-
-
-def _next_price(found: StripeSubscription) -> StripePrice | None:
-    """Return what the subscription becomes at the end of its period; None: what it is."""
-    if found.schedule is None or found.ended_at is not None:
-        return None
-    schedule = stripe_api.send(Schedule, stripe_api.client().v1.subscription_schedules.retrieve, found.schedule)
-    later = [phase for phase in schedule.phases if phase.start_date >= found.item.current_period_end]
-    if not later or not later[0].items:
-        return None
-    price = sold_by(later[0].items[0].price)
-    return price if price.pk != found.item.price.id else None
 
 
 def _tell(row: Subscription) -> None:
