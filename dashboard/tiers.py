@@ -58,6 +58,20 @@ def saving_of(monthly: int, yearly: int) -> str:
     return f"save {percent}%" if percent else ""
 
 
+def is_price_of(tier: "Tier | None", plan: PlanSeen | None) -> bool:
+    """Tell whether a tier's present price is what a plan costs: who subscribed before a change keeps the old one."""
+    if tier is None or plan is None or plan.is_comped:
+        return True
+    return tier.version == 1 or tier.created_at <= plan.started_at
+
+
+def monthly_credits_of(tier: "Tier | None", plan: PlanSeen | None) -> int:
+    """Return what a workspace gets of VIP credit a month (nano-USD): what was sold, else what its tier brings."""
+    if plan is not None and plan.monthly_credits is not None:
+        return plan.monthly_credits
+    return tier.monthly_credits if tier else 0
+
+
 def offers_for(tiers: Sequence["Tier"], plan: PlanSeen | None, *, interval: Interval) -> list[Offer]:
     """Return every tier by the month or by the year; one that is not sold by the year is left out of the years."""
     ranks = {tier.slug: tier.rank for tier in tiers}

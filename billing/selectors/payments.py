@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import connection
 from django.db.models import Q
 
-from billing.models import AutoTopUp, CreditOrder, Interval, Subscription, SubscriptionStatus
+from billing.models import AutoTopUp, CreditOrder, CreditPlan, Interval, Subscription, SubscriptionStatus
 from billing.periods import months_between
 from lumyx.lib import clock
 
@@ -147,6 +147,8 @@ class PlanSeen:
     cancels_at: dt.datetime | None
     next_tier_slug: str
     next_interval: str
+    #: VIP credit a month, as it was sold: a tier's newer version may bring another amount. None: nothing was paid for yet.
+    monthly_credits: int | None = None
 
     @property
     def limits_stay_until(self) -> dt.datetime | None:
@@ -177,7 +179,15 @@ def plan_of(workspace_id: int) -> PlanSeen | None:
         cancels_at=row.cancels_at or row.ends_at,
         next_tier_slug=row.next_tier_slug,
         next_interval=row.next_interval,
+        monthly_credits=_sold_credits(row),
     )
+
+
+def _sold_credits(row: Subscription) -> int | None:
+    if row.stripe_id is None:
+        return None
+    sold = CreditPlan.objects.filter(workspace_id=row.workspace_id, subscription_id=row.stripe_id)
+    return sold.order_by("-starts_at", "-created_at").values_list("monthly_credits", flat=True).first()
 
 
 def _next_credits_at(row: Subscription, now: dt.datetime) -> dt.datetime | None:

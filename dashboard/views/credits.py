@@ -23,6 +23,7 @@ from dashboard.guards import MemberRequest, member_required, roles_with
 from dashboard.payments import show_payment
 from dashboard.runway import DAYS, Runway, runway_of
 from dashboard.stripe_policy import leads_to_stripe
+from dashboard.tiers import is_price_of, monthly_credits_of
 from gateway.selectors.usage import usage_by_day_and_model
 from lumyx.lib import clock
 
@@ -114,14 +115,18 @@ def page_context(request: MemberRequest) -> dict[str, object]:
     """Return what every state of the page shows."""
     workspace = request.workspace
     entitlements = entitlements_of(workspace.pk, owner_id=workspace.owner_id)
+    tier = next((tier for tier in current_tiers() if tier.slug == entitlements.tier_slug), None)
+    plan = plan_of(workspace.pk)
     credit, balance = credit_left_of(workspace.pk), balance_of(workspace.pk)
     return {
         "balance": balance,
         "runway": _runway(workspace.pk, credit, balance),
         "credits": [ShownCredit(left, *KINDS.get(left.kind, (left.kind, ""))) for left in credit],
         "entitlements": entitlements,
-        "tier": next((tier for tier in current_tiers() if tier.slug == entitlements.tier_slug), None),
-        "plan": plan_of(workspace.pk),
+        "plan": plan,
+        "is_price": is_price_of(tier, plan),
+        "tier": tier,
+        "monthly_credits": monthly_credits_of(tier, plan if plan and tier and plan.tier_slug == tier.slug else None),
         "is_shared_quota": entitlements.quota_subject.startswith("u:"),
         "free": daily_allowance_of(entitlements),
         "top_up": top_up_of(workspace.pk, spent=spent_this_month(workspace.pk)),

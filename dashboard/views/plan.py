@@ -26,7 +26,7 @@ from billing.selectors.tiers import current_tiers, entitlements_of, public_tiers
 from dashboard.billing_forms import PlanForm
 from dashboard.guards import MemberRequest, member_required
 from dashboard.stripe_policy import leads_to_stripe
-from dashboard.tiers import Interval, offers_for, saving_of_tier
+from dashboard.tiers import Interval, is_price_of, monthly_credits_of, offers_for, saving_of_tier
 from dashboard.views.buying import problem_of, to_stripe
 from dashboard.views.credits import WAITS, asked_at, who_buys
 from lumyx.lib import clock
@@ -160,10 +160,12 @@ def page_context(request: MemberRequest) -> dict[str, object]:
     has_years = any(tier.yearly_price for tier in offered)
     asked = request.GET.get("interval") or (plan.interval if plan else "month")
     interval: Interval = "year" if has_years and asked == "year" else "month"
+    tier = tiers.get(plan.tier_slug if plan else entitlements.tier_slug)
     free, offers = daily_allowance_of(entitlements), offers_for(offered, plan, interval=interval)
     return {
         "plan": plan,
-        "tier": tiers.get(plan.tier_slug if plan else entitlements.tier_slug),
+        "tier": tier,
+        "is_price": is_price_of(tier, plan),
         "next_tier": tiers.get(plan.next_tier_slug) if plan else None,
         "next_credits": _next_credits(plan, tiers),
         "entitlements": entitlements,
@@ -198,8 +200,9 @@ def _next_credits(plan: PlanSeen | None, tiers: Mapping[str, "Tier"]) -> int:
     if plan is None or plan.next_credits_at is None:
         return 0
     changes = plan.next_tier_slug and plan.period_ends_at is not None and plan.next_credits_at >= plan.period_ends_at
-    tier = tiers.get(plan.next_tier_slug if changes else plan.tier_slug)
-    return tier.monthly_credits if tier else 0
+    if changes:
+        return monthly_credits_of(tiers.get(plan.next_tier_slug), None)
+    return monthly_credits_of(tiers.get(plan.tier_slug), plan)
 
 
 def _of_card(error: PaymentsError) -> dict[str, object]:

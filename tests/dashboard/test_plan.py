@@ -148,6 +148,21 @@ def test_a_plan_offers_what_can_be_done_about_it(alice: Client, cast: Cast, plan
     assert yearly["VIP 1"].endswith("Downgrade to VIP 1")
 
 
+def test_who_subscribed_before_a_price_changed_is_told_no_wrong_number(
+    alice: Client, cast: Cast, plans_for_sale: FakeStripe
+) -> None:
+    on(cast, plans_for_sale, alice)
+    change_tier("vip2", monthly_price=20 * USD, monthly_credits=18 * USD)
+    html = page_of(alice)
+    now = html.partition('<dl class="now-l">')[2].partition("</dl>")[0]
+    assert "As agreed" in now
+    assert "$20" not in now
+    assert "$13 more on" in now
+    credits = page_of(alice, "/dashboard/credits")
+    assert "as on your invoices" in credits
+    assert "$18.00" not in credits
+
+
 def test_an_upgrade_says_what_is_due_before_it_is_paid(alice: Client, cast: Cast, plans_for_sale: FakeStripe) -> None:
     on(cast, plans_for_sale, alice)
     choice = {"tier": "vip3", "interval": "month"}
