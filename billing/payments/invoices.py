@@ -66,7 +66,7 @@ def apply_invoice_payment(customer: StripeCustomer, intent: PaymentIntent) -> No
     if not paid:
         raise NotOursError(f"The payment {intent.id} is for no order and no invoice of ours.")
     invoice = stripe_api.send(StripeInvoice, stripe_api.client().v1.invoices.retrieve, paid[0].invoice)
-    if invoice.subscription is None or invoice.customer != customer.stripe_id:
+    if invoice.subscription is None or invoice.customer != intent.customer:
         raise NotOursError(f"The invoice {invoice.id} is of no subscription of this customer.")
     found = subscriptions.read_subscription(invoice.subscription)
     read = read_payment(intent)

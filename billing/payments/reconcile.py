@@ -107,10 +107,11 @@ def _subscriptions(since: dt.datetime, ours: set[str]) -> Finding:
     found = Finding("stripe_subscriptions")
     api = stripe_api.client().v1
     listed = stripe_api.listed(ListedSubscription, api.subscriptions.list, params={"status": "all"})
-    there = [each for each in listed if each.customer in ours]
+    rows = {row.stripe_id: row for row in Subscription.objects.filter(stripe_id__isnull=False)}
+    # Also those of a customer that was deleted and replaced since.
+    there = [each for each in listed if each.customer in ours or each.id in rows]
     invoiced = stripe_api.listed(StripeInvoice, api.invoices.list, params=_created(since))
     touched = {invoice.subscription for invoice in invoiced if invoice.customer in ours and invoice.subscription}
-    rows = {row.stripe_id: row for row in Subscription.objects.filter(stripe_id__isnull=False)}
     found.looked_at = len(there)
     for each in reversed(there):
         row = rows.get(each.id)

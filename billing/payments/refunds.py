@@ -13,7 +13,7 @@ from django.db.models import Sum
 
 from billing.models import Payment, RefundRequest
 from billing.payments import charges, stripe_api
-from billing.payments.errors import PaymentsError, StripeRefusedError, StripeUnreachableError
+from billing.payments.errors import PaymentsError, StripeRefusedError
 from billing.payments.money import NANO_PER_CENT, cents_of
 from billing.payments.objects import Refund
 from billing.selectors.grants import grant_from
@@ -30,8 +30,6 @@ _KEY_LIFE = dt.timedelta(hours=24)
 _OPEN = {"needs_response", "under_review"}
 #: Stripe's limit for a value of metadata, and ours for a reason.
 LONGEST_REASON = 500
-#: HTTP: the same key is being worked on.
-_CONFLICT = 409
 
 
 class RefundError(PaymentsError, ValueError):
@@ -87,8 +85,6 @@ def _ask(request: RefundRequest) -> Refund:
             key=f"refund:{request.pk}",
         )
     except StripeRefusedError as error:
-        if error.status == _CONFLICT:
-            raise StripeUnreachableError("Stripe is at this refund already. Send it again in a moment.") from error
         _answer(request, error=str(error)[:500])
         raise
     _answer(request, refund_id=refund.id)

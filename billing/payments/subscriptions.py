@@ -111,9 +111,10 @@ def lock_subscription(subscription_id: str) -> tuple[StripeCustomer, StripeSubsc
     """Lock the customer of a subscription, and return both as they are now. Raises NotOursError."""
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("A lock needs a transaction.")
-    customer = lock_customer(read_subscription(subscription_id).customer)
+    known_to = Subscription.objects.filter(stripe_id=subscription_id).values_list("workspace_id", flat=True).first()
+    customer = lock_customer(read_subscription(subscription_id).customer, workspace_id=known_to)
     found = read_subscription(subscription_id)
-    if found.customer != customer.stripe_id:
+    if found.customer != customer.stripe_id and customer.workspace_id != known_to:
         raise NotOursError(f"The subscription {subscription_id} is another customer's now.")
     return customer, found
 
