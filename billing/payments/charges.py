@@ -7,7 +7,7 @@ from django.db import transaction
 
 from billing.models import CreditOrder, OrderKind, OrderState, Payment, StripeCustomer
 from billing.payments import invoices, orders, stripe_api
-from billing.payments.customers import lock_customer
+from billing.payments.customers import let_stripe_take_its_time, lock_customer
 from billing.payments.errors import NotAppliedError
 from billing.payments.money import CURRENCY, cents_of
 from billing.payments.objects import CheckoutSession, PaymentIntent
@@ -24,6 +24,7 @@ def apply_payment(payment_id: str) -> None:
         NotAppliedError: another currency, or an amount that is not the order's.
     """
     with transaction.atomic():
+        let_stripe_take_its_time()
         first = read_intent(payment_id)
         customer = lock_customer(first.customer, workspace_id=_known_to(first))
         # Read again under the lock: the first reading may be older than what another worker has applied since.

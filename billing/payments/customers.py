@@ -46,12 +46,12 @@ def lock_customer(customer_id: str | None, *, workspace_id: int | None = None) -
     """
     row = None
     if customer_id:
-        with connection.cursor() as cursor:
-            # Stripe is asked under the lock, and may take its time (with the SDK's repetitions).
-            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 90000")
+        let_stripe_take_its_time()
         try:
             rows = StripeCustomer.objects.select_for_update(of=("self",))
-            row = rows.filter(stripe_id=customer_id).first() or rows.filter(workspace_id=workspace_id).first()
+            row = rows.filter(stripe_id=customer_id).first()
+            if row is None and workspace_id is not None:
+                row = rows.filter(workspace_id=workspace_id).first()
         except OperationalError as error:
             raise BusyError(
                 "Another change of this workspace's payments is under way. Try again in a moment."
@@ -59,6 +59,12 @@ def lock_customer(customer_id: str | None, *, workspace_id: int | None = None) -
     if row is None:
         raise NotOursError(f"The customer {customer_id or '(none)'} pays for no workspace here.")
     return row
+
+
+def let_stripe_take_its_time() -> None:
+    """Let this transaction wait for Stripe's answers, with the SDK's repetitions, longer than the database lets others."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 90000")
 
 
 def apply_customer(customer_id: str) -> None:

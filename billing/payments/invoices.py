@@ -101,7 +101,9 @@ def _bring_in(customer: StripeCustomer, found: StripeSubscription) -> None:
     for change in changes:
         _grant_change(customer.workspace_id, change)
     if paid:
-        vip.refresh(customer.workspace_id)
+        # Stripe's clock may be ahead of ours: what is paid has begun.
+        paid_at = max(_at(invoice.status_transitions.paid_at or 0) for invoice in paid)
+        vip.refresh(customer.workspace_id, at=max(clock.now(), paid_at))
     for invoice_id, read in payments:
         payment, _ = write_payment(read, workspace_id=customer.workspace_id, invoice_id=invoice_id)
         apply_reversals(payment, read)
