@@ -7,7 +7,7 @@ from django.db import transaction
 
 from billing.models import CreditOrder, OrderKind, OrderState, Payment, StripeCustomer
 from billing.payments import invoices, orders, stripe_api
-from billing.payments.customers import lock_customer
+from billing.payments.customers import let_stripe_take_its_time, lock_customer
 from billing.payments.errors import NotAppliedError
 from billing.payments.money import CURRENCY, cents_of
 from billing.payments.objects import CheckoutSession, PaymentIntent
@@ -24,13 +24,23 @@ def apply_payment(payment_id: str) -> None:
         NotAppliedError: another currency, or an amount that is not the order's.
     """
     with transaction.atomic():
-        customer = lock_customer(read_intent(payment_id).customer)
+        let_stripe_take_its_time()
+        first = read_intent(payment_id)
+        customer = lock_customer(first.customer, workspace_id=_known_to(first))
         # Read again under the lock: the first reading may be older than what another worker has applied since.
         intent = read_intent(payment_id)
         if orders.ORDER_ID in intent.metadata:
             _apply_to_order(customer, intent)
         else:
             invoices.apply_invoice_payment(customer, intent)
+
+
+def _known_to(intent: PaymentIntent) -> int | None:
+    """Return the workspace that our rows say a payment is of, if they know it."""
+    known = Payment.objects.filter(pk=intent.id).values_list("workspace_id", flat=True).first()
+    if known is None and orders.ORDER_ID in intent.metadata:
+        return orders.workspace_of(intent.metadata[orders.ORDER_ID])
+    return known
 
 
 def _apply_to_order(customer: StripeCustomer, intent: PaymentIntent) -> None:

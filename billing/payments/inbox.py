@@ -10,7 +10,7 @@ import logging
 from django.db import transaction
 
 from billing.models import EventState, StripeEvent
-from billing.payments import apply, stripe_api, webhook
+from billing.payments import apply, customers, stripe_api, webhook
 from billing.payments.errors import (
     BusyError,
     NotAppliedError,
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Pauses in seconds double from the first to the second of these; after so many attempts an event has failed.
 FIRST_PAUSE, LONGEST_PAUSE, MAX_ATTEMPTS = 5, 3600, 40
+#: Stripe's code for an object that it does not have: asking again brings nothing.
+_MISSING = "resource_missing"
 
 
 class UnknownEventError(PaymentsError, LookupError):
@@ -78,6 +80,7 @@ def _apply_next(event_id: str | None = None) -> bool:
             if event is None:
                 return False
             taken = event.pk
+            customers.let_stripe_take_its_time()
             event.state = EventState.DONE if apply.apply_event(event) else EventState.IGNORED
             event.error = ""
             event.finished_at = clock.now()
@@ -89,6 +92,13 @@ def _apply_next(event_id: str | None = None) -> bool:
     except NotAppliedError as error:
         _finish(taken, EventState.FAILED, str(error))
         logger.error("The event %s was not applied: %s", taken, error)
+    except StripeRefusedError as error:
+        if error.code == _MISSING:
+            _finish(taken, EventState.FAILED, str(error))
+        else:
+            # Of our key, or of the account: an operator puts it right, and the event goes on.
+            _postpone(taken, str(error))
+        logger.error("The event %s was not applied, Stripe refuses: %s", taken, error)
     except Exception as error:
         # Whatever it is, the next event must not wait for it.
         logger.exception("The event %s could not be applied.", taken)
@@ -97,11 +107,16 @@ def _apply_next(event_id: str | None = None) -> bool:
 
 
 def _finish(event_id: str, state: EventState, error: str) -> None:
-    StripeEvent.objects.filter(pk=event_id).update(state=state, error=error[:2000], finished_at=clock.now())
+    # Another worker may have taken it since the transaction was rolled back, and be done with it.
+    waiting = StripeEvent.objects.filter(pk=event_id, state=EventState.NEW)
+    waiting.update(state=state, error=error[:2000], finished_at=clock.now())
 
 
+@transaction.atomic
 def _postpone(event_id: str, error: str) -> None:
-    event = StripeEvent.objects.get(pk=event_id)
+    event = StripeEvent.objects.select_for_update().filter(pk=event_id, state=EventState.NEW).first()
+    if event is None:
+        return
     event.attempts += 1
     event.error = error[:2000]
     pause = min(FIRST_PAUSE * 2 ** min(event.attempts - 1, 20), LONGEST_PAUSE)

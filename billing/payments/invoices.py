@@ -66,7 +66,7 @@ def apply_invoice_payment(customer: StripeCustomer, intent: PaymentIntent) -> No
     if not paid:
         raise NotOursError(f"The payment {intent.id} is for no order and no invoice of ours.")
     invoice = stripe_api.send(StripeInvoice, stripe_api.client().v1.invoices.retrieve, paid[0].invoice)
-    if invoice.subscription is None or invoice.customer != customer.stripe_id:
+    if invoice.subscription is None or invoice.customer != intent.customer:
         raise NotOursError(f"The invoice {invoice.id} is of no subscription of this customer.")
     found = subscriptions.read_subscription(invoice.subscription)
     read = read_payment(intent)
@@ -101,7 +101,9 @@ def _bring_in(customer: StripeCustomer, found: StripeSubscription) -> None:
     for change in changes:
         _grant_change(customer.workspace_id, change)
     if paid:
-        vip.refresh(customer.workspace_id)
+        # Stripe's clock may be ahead of ours: what is paid has begun.
+        paid_at = max(_at(invoice.status_transitions.paid_at or 0) for invoice in paid)
+        vip.refresh(customer.workspace_id, at=max(clock.now(), paid_at))
     for invoice_id, read in payments:
         payment, _ = write_payment(read, workspace_id=customer.workspace_id, invoice_id=invoice_id)
         apply_reversals(payment, read)

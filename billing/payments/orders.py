@@ -20,6 +20,14 @@ def order_of(order_id: str | None) -> CreditOrder:
         raise NotAppliedError(f"There is no order {order_id}.") from None
 
 
+def workspace_of(order_id: str) -> int | None:
+    """Return whose order this is; None for no order of ours."""
+    try:
+        return CreditOrder.objects.filter(pk=uuid.UUID(order_id)).values_list("workspace_id", flat=True).first()
+    except ValueError:
+        return None
+
+
 def finish_order(order: CreditOrder, state: OrderState, *, error: str = "") -> bool:
     """End an order; a paid one stays paid. False if nothing changed."""
     if order.state in {state, OrderState.PAID}:

@@ -96,6 +96,8 @@ def credit_of(
             replaced=_replaced(parts) if invoice.billing_reason == _CHANGE else 0,
         )
         for line, price in whole
+        # A trial costs nothing and gives none. A coupon is not in the line's amount, and takes nothing off the credit.
+        if line.amount > 0 or not price.cents
     ]
     source = f"{invoice.id}:change"
     begun = [(line, price) for line, price in parts if line.amount > 0]
@@ -129,12 +131,19 @@ def _plan(source: str, line: Line, price: TierPrice, *, anchor: int, replaced: i
         source,
         price.tier_slug,
         price.interval,
-        price.monthly_credits,
+        _monthly(line, price),
         replaced,
         _anchor(anchor, start, end),
         start,
         end,
     )
+
+
+def _monthly(line: Line, price: TierPrice) -> int:
+    """Return the credit a month: of a month that was sold in part (to a day that an operator chose) the same part."""
+    if price.interval == YEAR or not 0 < line.amount < price.cents:
+        return price.monthly_credits
+    return math.floor(_worth(line, price))
 
 
 def _anchor(anchor: int, start: dt.datetime, end: dt.datetime) -> dt.datetime:

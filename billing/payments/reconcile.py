@@ -13,15 +13,20 @@ from msgspec import Struct
 
 from billing.models import EventState, Invoice, Payment, Reversal, StripeCustomer, StripeEvent, Subscription
 from billing.payments import charges, invoices, stripe_api
-from billing.payments.errors import NotAppliedError, NotOursError
+from billing.payments.errors import BusyError, NotAppliedError, NotOursError, StripeRefusedError
 from billing.payments.money import nano_of
 from billing.payments.objects import Dispute, PaymentIntent, Refund
 from billing.payments.subscription_objects import StripeInvoice, StripeSubscription
 from billing.payments.subscriptions import is_as_written
+from billing.services.ledger import LedgerError
 from lumyx.lib import clock
 
 #: How far back the nightly run looks.
 WINDOW = dt.timedelta(hours=48)
+#: What is wrong with one thing, and no reason not to look at the next.
+_WRONG = (NotAppliedError, BusyError, StripeRefusedError, LedgerError, ValueError)
+#: Disputes that are not decided yet. Their end may come months later.
+_OPEN = ("needs_response", "under_review")
 
 
 class BalanceTransaction(Struct, frozen=True):
@@ -91,6 +96,11 @@ def _reversals(since: dt.datetime) -> Finding:
             if each.status in {"pending", "requires_action"} or (each.status or "").startswith("warning"):
                 continue
             _bring_in(found, ref, partial(charges.apply_payment, each.payment_intent))
+    for payment in Payment.objects.filter(dispute__in=_OPEN):
+        found.looked_at += 1
+        now = stripe_api.listed(Dispute, api.disputes.list, params={"payment_intent": payment.pk})
+        if now and now[0].status != payment.dispute:
+            _bring_in(found, f"dispute:{now[0].id}", partial(charges.apply_payment, payment.pk))
     return found
 
 
@@ -99,10 +109,11 @@ def _subscriptions(since: dt.datetime, ours: set[str]) -> Finding:
     found = Finding("stripe_subscriptions")
     api = stripe_api.client().v1
     listed = stripe_api.listed(StripeSubscription, api.subscriptions.list, params={"status": "all"})
-    there = [each for each in listed if each.customer in ours]
+    rows = {row.stripe_id: row for row in Subscription.objects.filter(stripe_id__isnull=False)}
+    # Also those of a customer that was deleted and replaced since.
+    there = [each for each in listed if each.customer in ours or each.id in rows]
     invoiced = stripe_api.listed(StripeInvoice, api.invoices.list, params=_created(since))
     touched = {invoice.subscription for invoice in invoiced if invoice.customer in ours and invoice.subscription}
-    rows = {row.stripe_id: row for row in Subscription.objects.filter(stripe_id__isnull=False)}
     found.looked_at = len(there)
     for each in reversed(there):
         before = _as_seen(each.id)
@@ -111,7 +122,7 @@ def _subscriptions(since: dt.datetime, ours: set[str]) -> Finding:
                 invoices.apply_subscription(each.id)
         except NotOursError:
             continue
-        except NotAppliedError as error:
+        except _WRONG as error:
             found.wrong.append(f"{each.id}: {error}")
             continue
         if _as_seen(each.id) != before:
@@ -170,7 +181,7 @@ def _bring_in(found: Finding, name: str, step: Callable[[], None]) -> None:
         step()
     except NotOursError:
         return
-    except NotAppliedError as error:
+    except _WRONG as error:
         found.wrong.append(f"{name}: {error}")
     else:
         found.put_right.append(name)

@@ -12,7 +12,8 @@ from billing.payments.objects import CheckoutSession
 def apply_session(session_id: str) -> None:
     """Bring in what a checkout session led to: its payment, or that it came to nothing."""
     with transaction.atomic():
-        lock_customer(_read(session_id).customer)
+        first = _read(session_id)
+        lock_customer(first.customer, workspace_id=orders.workspace_of(first.metadata.get(orders.ORDER_ID, "")))
         session = _read(session_id)
         if session.mode == "subscription":
             if session.subscription:

@@ -17,6 +17,10 @@ from billing.payments.objects import read
 
 #: Pinned: what is read in objects.py is of this version, whatever the account's own is.
 API_VERSION = "2026-10-28.endive"
+#: The code of a refusal where an idempotency key came before with other parameters: what was asked then, was done or refused then.
+OTHER_PARAMETERS = "idempotency_error"
+#: HTTP: the same key is being worked on.
+_CONFLICT = 409
 _SECONDS = 20
 _RETRIES = 2
 #: HTTP: a call with the same key is being worked on, by another process of ours.
@@ -59,6 +63,8 @@ def _errors_in_our_words() -> Iterator[None]:
         raise CardError(_words(error), code=_code(error), status=error.http_status) from error
     except (stripe.APIConnectionError, stripe.RateLimitError) as error:
         raise StripeUnreachableError(f"Stripe cannot be reached: {_words(error)}") from error
+    except stripe.IdempotencyError as error:
+        raise StripeRefusedError(_words(error), code=OTHER_PARAMETERS, status=error.http_status) from error
     except stripe.APIError as error:
         raise StripeUnreachableError(f"Stripe has a problem: {_words(error)}") from error
     except stripe.StripeError as error:

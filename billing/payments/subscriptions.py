@@ -6,7 +6,7 @@ from django.db import transaction
 
 from billing.models import CreditPlan, Interval, StripeCustomer, StripePrice, Subscription, SubscriptionStatus, Tier
 from billing.payments import stripe_api
-from billing.payments.customers import lock_customer
+from billing.payments.customers import let_stripe_take_its_time, lock_customer
 from billing.payments.errors import NotAppliedError, NotOursError
 from billing.payments.subscription_objects import Schedule, StripeSubscription
 from billing.services import notices
@@ -128,9 +128,11 @@ def lock_subscription(subscription_id: str) -> tuple[StripeCustomer, StripeSubsc
     """Lock the customer of a subscription, and return both as they are now. Raises NotOursError."""
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("A lock needs a transaction.")
-    customer = lock_customer(read_subscription(subscription_id).customer)
+    let_stripe_take_its_time()
+    known_to = Subscription.objects.filter(stripe_id=subscription_id).values_list("workspace_id", flat=True).first()
+    customer = lock_customer(read_subscription(subscription_id).customer, workspace_id=known_to)
     found = read_subscription(subscription_id)
-    if found.customer != customer.stripe_id:
+    if found.customer != customer.stripe_id and customer.workspace_id != known_to:
         raise NotOursError(f"The subscription {subscription_id} is another customer's now.")
     return customer, found
 

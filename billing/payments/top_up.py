@@ -98,6 +98,9 @@ def top_up_due() -> int:
         except PaymentsError as error:
             # Stripe is away, or the purchase waits in the inbox: the next run goes on with the same order.
             logger.warning("The top-up of workspace %d waits: %s", workspace_id, error)
+        except Exception:
+            # Whatever it is, the next workspace must not wait for it.
+            logger.exception("The top-up of workspace %d cannot be brought to an end.", workspace_id)
     return done
 
 
@@ -125,12 +128,22 @@ def stop_without_card(customer_id: str) -> None:
 
 
 def _top_up(workspace_id: int) -> bool:
-    order = _open_order(workspace_id) or _new_order(workspace_id)
+    open_order = _open_order(workspace_id)
+    order = open_order or _new_order(workspace_id)
     if order is None:
         return False
     customer = StripeCustomer.objects.filter(workspace_id=workspace_id, is_deleted=False).first()
     try:
-        payment = None if customer is None else _pay(order, customer)
+        if customer is None:
+            payment = None
+        elif open_order is not None and not is_below(workspace_id):
+            # While Stripe was away, somebody turned it off or bought credit: only what was paid then still counts.
+            payment = _paid_before(order, customer)
+            if payment is None:
+                _drop(order)
+                return True
+        else:
+            payment = _pay(order, customer)
     except StripeRefusedError as error:
         _failed(order, error.code if isinstance(error, CardError) else "refused", str(error))
         return True
@@ -174,6 +187,12 @@ def _has_to_wait(wish: AutoTopUp) -> bool:
     return failed.filter(finished_at__gt=wish.changed_at).exists()
 
 
+def _drop(order: CreditOrder) -> None:
+    """End an order that nobody paid and nobody wants any more."""
+    with transaction.atomic():
+        orders.finish_order(orders.order_of(str(order.pk)), OrderState.EXPIRED)
+
+
 def _pay(order: CreditOrder, customer: StripeCustomer) -> PaymentIntent | None:
     """Charge the saved card for an order, once; None without a card. Raises PaymentsError."""
     if order.created_at < clock.now() - _KEY_LIVES:
@@ -181,6 +200,16 @@ def _pay(order: CreditOrder, customer: StripeCustomer) -> PaymentIntent | None:
     card = _card_of(customer)
     if card is None:
         return None
+    try:
+        return _charge(order, customer, card)
+    except StripeRefusedError as error:
+        if error.code != stripe_api.OTHER_PARAMETERS:
+            raise
+        # Another card was saved since the first attempt, whose answer never came.
+        return _paid_before(order, customer) or _lost(order)
+
+
+def _charge(order: CreditOrder, customer: StripeCustomer, card: str) -> PaymentIntent:
     return stripe_api.send(
         PaymentIntent,
         stripe_api.client().v1.payment_intents.create,

@@ -5,6 +5,7 @@ Fails closed: without a secret it refuses everything.
 
 import datetime as dt
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,10 +55,21 @@ def keep(event: Mapping[str, Any]) -> tuple[StripeEvent, bool]:
         defaults={
             "type": event["type"],
             "object_id": str(event["data"]["object"].get("id") or "")[:255],
-            "payload": event,
+            "payload": _storable(event),
             "happened_at": dt.datetime.fromtimestamp(event["created"], dt.UTC),
         },
     )
+
+
+def _storable(value: Any) -> Any:
+    """Return JSON as PostgreSQL can keep it: a customer's name may have characters in it that its texts cannot hold."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list) else value
 
 
 def count_refusal(refused: RefusedError, *, sender: str, body: bytes) -> None:

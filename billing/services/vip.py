@@ -5,15 +5,18 @@ order it is asked for. A month that begins ends what is left of the months befor
 """
 
 import datetime as dt
+import logging
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from billing.models import CreditPeriod, CreditPlan, Interval, Subscription, Tier
 from billing.periods import GRACE, months_between, share_of
 from billing.services import ledger, returns
 from lumyx.lib import clock
+
+logger = logging.getLogger(__name__)
 
 #: How long after its end a paid year is still looked at for months that were missed.
 _LOOK_BACK = dt.timedelta(days=366)
@@ -31,15 +34,18 @@ class _Due:
     ends_at: dt.datetime
 
 
-def refresh(workspace_id: int | None = None) -> int:
-    """Grant what is due now, in one workspace or in all; return how many grants were made."""
-    now = clock.now()
+def refresh(workspace_id: int | None = None, *, at: dt.datetime | None = None) -> int:
+    """Grant what is due at a time (now), in one workspace or in all; return how many grants were made.
+
+    In all, one that the books refuse is logged as an error, and the next does not wait for it.
+    """
+    now = at or clock.now()
     due = [*_due_of_plans(workspace_id, now), *_due_of_comped(workspace_id, now)]
     known = set(
         CreditPeriod.objects.filter(source__in=[month.source for month in due]).values_list("source", flat=True)
     )
     months = sorted((month for month in due if month.source not in known), key=lambda m: (m.workspace_id, m.starts_at))
-    return sum(_grant(month) for month in months)
+    return sum(_grant(month) if workspace_id is not None else _try_grant(month) for month in months)
 
 
 def _due_of_plans(workspace_id: int | None, now: dt.datetime) -> list[_Due]:
@@ -90,6 +96,14 @@ def _due_of_comped(workspace_id: int | None, now: dt.datetime) -> list[_Due]:
             source = f"comped:{row.pk}:{number}"
             due.append(_Due(source, row.workspace_id, row.tier_slug, credits.get(row.tier_slug, 0), opens, closes))
     return due
+
+
+def _try_grant(month: _Due) -> bool:
+    try:
+        return _grant(month)
+    except (ledger.LedgerError, ValueError, DatabaseError):
+        logger.exception("The VIP credit %s of workspace %d was not granted.", month.source, month.workspace_id)
+        return False
 
 
 def _grant(month: _Due) -> bool:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, connections
 
 from billing.models import Payment, StripeEvent
-from billing.payments import invoices, stripe_api
+from billing.payments import charges, invoices, stripe_api
 from billing.payments.plans import change_plan
 from billing.selectors.ledger import balance_of
 from lumyx.lib.money import NANO_PER_USD as USD
@@ -74,3 +74,25 @@ def test_a_plan_and_its_change_lock_the_wallet_when_stripe_has_answered(
     shop.refund(Payment.objects.order_by("paid_at").first().pk)  # type: ignore[union-attr]
     StripeEvent.objects.all().delete()
     without_locks(asked_under_lock, shop.fake.events())
+
+
+def test_a_slow_stripe_does_not_lose_the_database(plan_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database ends what idles in a transaction for ten seconds; where Stripe is asked in one, it waits longer."""
+    shop, plain, seen = plan_shop, stripe_api._errors_in_our_words, set[str]()
+
+    @contextmanager
+    def watched() -> Iterator[None]:
+        if connection.in_atomic_block:
+            with connection.cursor() as cursor:
+                cursor.execute("SHOW idle_in_transaction_session_timeout")
+                seen.add(cursor.fetchone()[0])
+        with plain():
+            yield
+
+    monkeypatch.setattr(stripe_api, "_errors_in_our_words", watched)
+    payment = shop.buy(10)
+    shop.subscribe("vip1")
+    hand_in(shop.fake.events())
+    change_plan(shop.account.id, tier_slug="vip2", interval="month")
+    charges.apply_payment(payment)
+    assert seen == {"90s"}

@@ -177,3 +177,11 @@ def test_a_change_never_gives_more_than_its_time_is_worth(old: str, new: str, se
     given_now = change.amount if change else 0
     fair = max(0, (PRICES[new].monthly_credits - PRICES[old].monthly_credits) * left / whole)
     assert abs(given_now - fair) <= 2 * 10_000_000
+
+
+def test_a_trial_gives_nothing_and_a_part_of_a_month_its_part() -> None:
+    end = month_after(START, 1)
+    assert worth([line("m4", 0, START, end)], "subscription_create") == ([], None)
+    assert worth([line("y1", 0, START, end)], "subscription_create") == ([], None)
+    (plan,), change = worth([line("m2", 500, START, START + (end - START) / 3)], "subscription_create")
+    assert (plan.first_month, change) == (13 * USD // 3, None)

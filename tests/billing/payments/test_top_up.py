@@ -92,7 +92,7 @@ def test_an_order_that_was_paid_long_ago_is_found_and_not_paid_again(shop: Shop)
 
 def test_an_order_that_stripe_never_heard_of_fails_after_a_day(shop: Shop) -> None:
     buy_and_keep_card(shop)
-    wish(shop)
+    wish(shop, threshold=100)
     old = CreditOrder.objects.create(
         workspace_id=shop.account.id,
         kind=OrderKind.TOP_UP,
