@@ -106,6 +106,11 @@ def change_plan(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
             # Our row may not know yet. Stripe would credit the rest of a period that nobody paid for.
             raise PlanError(_OVERDUE)
         preview = _preview(found, price)
+        if preview.is_upgrade and _has_unpaid_invoice(found):
+            raise PlanError(
+                "An invoice of the present plan is not paid yet, as for about an hour after a renewal. Pay it, or wait until"
+                " it is paid, before you change the plan."
+            )
         with plan_steps.plans_kept(found):
             plan_steps.take_back(found)
             if preview.is_upgrade:
@@ -163,6 +168,15 @@ def _needed_row(workspace_id: int) -> Subscription:
 
 def _id_of(row: Subscription) -> str:
     return row.stripe_id or ""
+
+
+def _has_unpaid_invoice(found: StripeSubscription) -> bool:
+    """Tell whether a period is not paid yet: an upgrade would credit the rest of it, and the invoice may never be paid."""
+    list_invoices = stripe_api.client().v1.invoices.list
+    return any(
+        stripe_api.listed(StripeInvoice, list_invoices, params={"subscription": found.id, "status": status})
+        for status in ("draft", "open")
+    )
 
 
 def _read_of(row: Subscription) -> StripeSubscription:

@@ -7,7 +7,7 @@ from django.db import transaction
 from billing.models import CreditPlan, Interval, StripeCustomer, StripePrice, Subscription, SubscriptionStatus, Tier
 from billing.payments import stripe_api
 from billing.payments.customers import let_stripe_take_its_time, lock_customer
-from billing.payments.errors import NotAppliedError, NotOursError
+from billing.payments.errors import NotAppliedError, NotOursError, StripeRefusedError
 from billing.payments.subscription_objects import Schedule, StripeSubscription
 from billing.services import notices
 from lumyx.lib import clock
@@ -52,7 +52,7 @@ def write_subscription(customer: StripeCustomer, found: StripeSubscription) -> S
         return None
     price = sold_by(found.item.price.id)
     if found.ended_at is None:
-        _make_room(customer.workspace_id, found.id, _at(found.start_date))
+        _make_room(customer, found.id, _at(found.start_date))
     next_price = next_price_of(found)
     row, _ = Subscription.objects.update_or_create(
         stripe_id=found.id,
@@ -149,18 +149,30 @@ def next_price_of(found: StripeSubscription) -> StripePrice | None:
     return price if price.pk != found.item.price.id else None
 
 
-def _make_room(workspace_id: int, subscription_id: str, since: dt.datetime) -> None:
-    open_rows = Subscription.objects.filter(workspace_id=workspace_id, ends_at__isnull=True).exclude(
-        stripe_id=subscription_id
-    )
-    for other in open_rows:
+def _make_room(customer: StripeCustomer, subscription_id: str, since: dt.datetime) -> None:
+    rows = Subscription.objects.filter(workspace_id=customer.workspace_id, ends_at__isnull=True)
+    for other in rows.exclude(stripe_id=subscription_id):
         if other.stripe_id is not None:
+            if _has_ended(customer, other.stripe_id):
+                continue
             raise NotAppliedError(
                 f"The workspace pays for {other.stripe_id} already. Cancel {subscription_id} at Stripe, give its money"
                 " back, and apply this event again."
             )
         other.ends_at = max(since, other.started_at)
         other.save(update_fields=["ends_at"])
+
+
+def _has_ended(customer: StripeCustomer, subscription_id: str) -> bool:
+    """Tell whether a subscription that is open in our rows has ended at Stripe; then it ends in our row, too."""
+    try:
+        found = read_subscription(subscription_id)
+    except StripeRefusedError:
+        return False
+    if found.ended_at is None:
+        return False
+    write_subscription(customer, found)
+    return True
 
 
 def _tell(row: Subscription) -> None:

@@ -1,16 +1,20 @@
 """People who press twice, change their mind in the middle, and look for credit that nobody pays for."""
 
+import datetime as dt
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
 
-from billing.models import Subscription
-from billing.payments import plans, stripe_api
+from billing.models import Invoice, Payment, StripeEvent, Subscription
+from billing.payments import inbox, invoices, plans, stripe_api
 from billing.payments.errors import CardError, PaymentsError, StripeRefusedError
 from billing.payments.objects import CheckoutSession
 from billing.payments.plans import PlanError, cancel_plan, change_plan, resume_plan
+from billing.selectors.ledger import balance_of, broken_invariants, entries_of
+from billing.services import vip
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD as USD
 from tests.billing.payments.conftest import Shop, hand_in
@@ -146,3 +150,107 @@ def test_an_overdue_plan_that_our_row_does_not_know_of_is_not_changed(plan_shop:
     plan_shop.fake.set_card(customer_of(plan_shop, row), "succeed")
     with pytest.raises(PaymentsError, match="overdue"):
         change_plan(plan_shop.account.id, tier_slug="vip4", interval="year")
+
+
+def test_an_upgrade_does_not_credit_a_period_that_is_not_paid_yet(plan_shop: Shop) -> None:
+    """For an hour a renewal's invoice is a draft: its period has begun, and its card may fail."""
+    row = started(plan_shop, "vip3", days_ago=40)
+    assert row.period_ends_at is not None
+    plan_shop.fake.advance_to(row.period_ends_at + dt.timedelta(minutes=10))
+    with pytest.raises(PlanError, match="not paid yet"):
+        change_plan(plan_shop.account.id, tier_slug="vip4", interval="year")
+    plan_shop.fake.advance_to(row.period_ends_at + dt.timedelta(hours=2))
+    assert change_plan(plan_shop.account.id, tier_slug="vip4", interval="year").is_upgrade
+
+
+def test_a_plan_whose_predecessors_end_was_not_heard_of_begins(plan_shop: Shop) -> None:
+    shop = plan_shop
+    first = started(shop, "vip1")
+    customer = customer_of(shop, first)
+    shop.api().subscriptions.cancel(first.stripe_id)
+    session = shop.api().checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "customer": customer,
+            "line_items": [{"price": plans._price_of("vip2", "month").pk, "quantity": 1}],
+            "success_url": "http://testserver/",
+        }
+    )
+    second = shop.fake.subscribe_at(session.id)["id"]
+    hand_in([event for event in shop.fake.events() if event["type"] == "checkout.session.completed"])
+    first.refresh_from_db()
+    assert first.ends_at is not None
+    assert Subscription.objects.get(ends_at__isnull=True).stripe_id == second
+    assert vip_credit(shop) == (4 + 13) * USD
+
+
+def test_a_refunded_upgrade_takes_the_difference_and_no_more(plan_shop: Shop) -> None:
+    started(plan_shop, "vip1")
+    change_plan(plan_shop.account.id, tier_slug="vip4", interval="month")
+    assert vip_credit(plan_shop) == pytest.approx(60 * USD, abs=USD // 100)
+    upgrade = Payment.objects.latest("paid_at", "amount")
+    assert upgrade.amount == pytest.approx(55 * USD, abs=USD // 100)
+    plan_shop.refund(upgrade.pk)
+    hand_in(plan_shop.fake.events())
+    assert vip_credit(plan_shop) == pytest.approx(4 * USD, abs=USD // 100)
+
+
+def test_a_year_that_became_months_gives_no_more_than_was_paid_for(
+    plan_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the year pays the months from the customer's balance, with their credit, until it is used up."""
+    shop, begun = plan_shop, clock.now() - dt.timedelta(days=125)
+
+    def go_to(day: int) -> None:
+        monkeypatch.setattr(clock, "now", lambda: begun + dt.timedelta(days=day))
+        shop.fake.advance_to(clock.now())
+        for row in Subscription.objects.all():
+            invoices.apply_subscription(row.stripe_id or "")
+        vip.refresh()
+
+    go_to(0)
+    invoices.apply_subscription(shop.subscribe("vip1", "year"))
+    row = Subscription.objects.get()
+    go_to(1)
+    change_plan(shop.account.id, tier_slug="vip2", interval="month")
+    shop.fake.set_card(customer_of(shop, row), "decline")
+    for day in range(5, 125, 5):
+        go_to(day)
+    assert Payment.objects.get().amount == 50 * USD
+    assert Invoice.objects.filter(status="paid").count() == 4, "the year, the change, and two months from the balance"
+    granted = sum(line.amount for line in entries_of(shop.account.id, limit=100) if line.kind == "grant")
+    assert granted == pytest.approx((4 + 9 + 13 + 13) * USD, abs=USD // 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_workers_and_a_person_at_once(plan_shop: Shop) -> None:
+    """The events of purchases and plans in four workers, the hourly task, and a change of the plan in the middle."""
+    shop = plan_shop
+    started(shop, "vip1")
+    payments = [shop.buy(5) for _ in range(6)]
+    shop.refund(payments[0], 2)
+    for event in shop.fake.events():
+        payload = json.loads(json.dumps(event))
+        StripeEvent.objects.update_or_create(
+            id=event["id"],
+            defaults={"type": event["type"], "payload": payload, "happened_at": clock.now(), "state": "new"},
+        )
+
+    def work(number: int) -> object:
+        try:
+            if number == 3:
+                return change_plan(shop.account.id, tier_slug="vip4", interval="month")
+            return vip.refresh() if number % 3 == 2 else inbox.apply_waiting()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(9)))
+    StripeEvent.objects.update(next_attempt_at=clock.now())
+    inbox.apply_waiting()
+    hand_in(shop.fake.events())
+    assert set(StripeEvent.objects.values_list("state", flat=True)) <= {"done", "ignored"}
+    kinds = balance_of(shop.account.id).by_kind or {}
+    assert kinds["paid"] == 28 * USD
+    assert kinds["vip"] == pytest.approx(60 * USD, abs=USD // 100)
+    assert broken_invariants() == []
