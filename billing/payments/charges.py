@@ -8,7 +8,7 @@ from django.db import transaction
 from billing.models import CreditOrder, OrderKind, OrderState, Payment, StripeCustomer
 from billing.payments import invoices, orders, stripe_api
 from billing.payments.customers import let_stripe_take_its_time, lock_customer
-from billing.payments.errors import NotAppliedError
+from billing.payments.errors import NotAppliedError, NotYetError
 from billing.payments.money import CURRENCY, cents_of
 from billing.payments.objects import CheckoutSession, PaymentIntent
 from billing.payments.payment_rows import read_intent, read_payment, write_payment
@@ -85,12 +85,15 @@ def _owe_receipt(order: CreditOrder, payment: Payment) -> None:
 
 
 def _check_amount(order: CreditOrder, intent: PaymentIntent) -> None:
-    """See that what was paid is what was ordered; tax may come on top. Raises NotAppliedError."""
+    """See that what was paid is what was ordered; tax may come on top. Raises NotAppliedError, NotYetError."""
     if intent.currency != CURRENCY:
         raise NotAppliedError(f"The payment {intent.id} is in {intent.currency.upper()}, and credit is sold in USD.")
     wanted, paid = cents_of(order.amount), intent.amount_received
     if order.session_id is not None:
         session = stripe_api.send(CheckoutSession, stripe_api.client().v1.checkout.sessions.retrieve, order.session_id)
+        if session.status == "open":
+            # The payment is told of a moment before its checkout is complete.
+            raise NotYetError(f"The checkout {session.id} of the order {order.pk} is not complete yet.")
         if session.payment_status != "paid" or session.payment_intent != intent.id:
             raise NotAppliedError(f"The checkout {session.id} of the order {order.pk} was not paid by {intent.id}.")
         if session.currency != CURRENCY:

@@ -17,6 +17,10 @@ class BusyError(PaymentsError):
     """Something else is being done with the same workspace's payments: the same call may work later."""
 
 
+class NotYetError(PaymentsError):
+    """Stripe has not finished what this follows from: the same event may be applied a moment later."""
+
+
 class StripeRefusedError(PaymentsError):
     """Stripe refused a call. ``code`` is Stripe's."""
 

@@ -15,6 +15,7 @@ from billing.payments.errors import (
     BusyError,
     NotAppliedError,
     NotOursError,
+    NotYetError,
     PaymentsError,
     PaymentsOffError,
     StripeRefusedError,
@@ -87,7 +88,7 @@ def _apply_next(event_id: str | None = None) -> bool:
             event.save(update_fields=["state", "error", "finished_at"])
     except NotOursError as error:
         _finish(taken, EventState.IGNORED, str(error))
-    except (StripeUnreachableError, PaymentsOffError, BusyError) as error:
+    except (StripeUnreachableError, PaymentsOffError, BusyError, NotYetError) as error:
         _postpone(taken, str(error))
     except NotAppliedError as error:
         _finish(taken, EventState.FAILED, str(error))

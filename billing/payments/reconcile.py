@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from billing.models import EventState, Invoice, Payment, Reversal, StripeCustomer, StripeEvent, Subscription
 from billing.payments import charges, invoices, stripe_api
-from billing.payments.errors import BusyError, NotAppliedError, NotOursError, StripeRefusedError
+from billing.payments.errors import BusyError, NotAppliedError, NotOursError, NotYetError, StripeRefusedError
 from billing.payments.money import nano_of
 from billing.payments.objects import Dispute, PaymentIntent, Refund
 from billing.payments.subscription_objects import StripeInvoice, StripeSubscription
@@ -24,7 +24,7 @@ from lumyx.lib import clock
 #: How far back the nightly run looks.
 WINDOW = dt.timedelta(hours=48)
 #: What is wrong with one thing, and no reason not to look at the next.
-_WRONG = (NotAppliedError, BusyError, StripeRefusedError, LedgerError, ValueError)
+_WRONG = (NotAppliedError, NotYetError, BusyError, StripeRefusedError, LedgerError, ValueError)
 #: Disputes that are not decided yet. Their end may come months later.
 _OPEN = ("needs_response", "under_review")
 

@@ -131,6 +131,20 @@ def test_an_amount_that_is_not_the_orders_is_not_applied_and_stays_for_an_operat
     assert balance_of(shop.account.id).posted == 10 * USD
 
 
+def test_a_payment_that_is_told_of_before_its_checkout_is_complete_waits_a_moment(shop: Shop) -> None:
+    shop.buy(10)
+    (session,) = shop.fake.state.all("checkout.session")
+    session.update(status="open", payment_status="unpaid")
+    hand_in([event for event in shop.fake.events() if event["type"] == "payment_intent.succeeded"])
+    ((state, error),) = states_of("payment_intent.succeeded")
+    assert (state, balance_of(shop.account.id).posted) == ("new", 0)
+    assert "not complete yet" in error
+    session.update(status="complete", payment_status="paid")
+    StripeEvent.objects.update(next_attempt_at=clock.now())
+    inbox.apply_waiting()
+    assert balance_of(shop.account.id).posted == 10 * USD
+
+
 def test_an_order_of_another_workspace_is_not_paid(shop: Shop) -> None:
     shop.buy(10)
     CreditOrder.objects.update(workspace=make_account().workspace)
