@@ -49,19 +49,29 @@ END
 $$;
 CREATE TRIGGER key_is_new BEFORE INSERT ON accounts_apikey FOR EACH ROW EXECUTE FUNCTION accounts_new_key();
 
+-- Whoever saves all columns of a row that was read a while ago writes what these three were then: they are made anew.
 CREATE FUNCTION accounts_changed_key() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    maker record;
 BEGIN
-    IF NEW.created_by_id IS NULL AND OLD.created_by_id IS NOT NULL THEN
-        -- Its maker's account is gone. It does not become the operators'.
-        NEW.maker_is_barred := true;
+    IF NEW.created_by_id IS NULL THEN
+        -- Where it had a maker, their account is gone. It does not become the operators'.
+        NEW.maker_is_barred := OLD.maker_is_barred OR OLD.created_by_id IS NOT NULL;
+        NEW.maker_has_budget := false;
+    ELSIF (NEW.created_by_id, NEW.workspace_id, NEW.maker_is_barred, NEW.maker_has_budget) IS DISTINCT FROM
+          (OLD.created_by_id, OLD.workspace_id, OLD.maker_is_barred, OLD.maker_has_budget) THEN
+        SELECT m.role, m.budget_nano, u.is_active INTO maker
+            FROM accounts_membership m JOIN accounts_user u ON u.id = m.user_id
+            WHERE m.workspace_id = NEW.workspace_id AND m.user_id = NEW.created_by_id;
+        NEW.maker_is_barred := NOT accounts_makes_keys(maker.role, maker.is_active);
+        NEW.maker_has_budget := maker.budget_nano IS NOT NULL;
     END IF;
-    NEW.version := OLD.version + 1;
+    NEW.version := OLD.version + CASE
+        WHEN {" OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in WATCHED)} THEN 1 ELSE 0 END;
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER key_has_changed BEFORE UPDATE ON accounts_apikey FOR EACH ROW
-    WHEN ({" OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in WATCHED)})
-    EXECUTE FUNCTION accounts_changed_key();
+CREATE TRIGGER key_has_changed BEFORE UPDATE ON accounts_apikey FOR EACH ROW EXECUTE FUNCTION accounts_changed_key();
 
 CREATE FUNCTION accounts_judge_keys(maker bigint, workspace bigint) RETURNS void LANGUAGE sql AS $$
     UPDATE accounts_apikey k SET maker_is_barred = present.is_barred, maker_has_budget = present.has_budget

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from accounts.budgets import Budget, period_end, period_start
+from billing.budgets import BudgetLimit, BudgetRow, BudgetState
 from billing.types import Admission, Admitted, BudgetLeft, Refusal, Settled, Settlement
 
 #: What a request is refused with where a budget does not let it in.
@@ -31,40 +31,6 @@ class WalletState:
     def available(self) -> int:
         """What new holds may take."""
         return self.posted - self.held
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetLimit:
-    """A budget that a request is under. ``kind`` is "key" or "member"; ``subject`` is billing.models.BudgetUse's."""
-
-    kind: str
-    wallet_id: int
-    subject: str
-    budget: Budget
-
-    def row_at(self, at: dt.datetime) -> "BudgetRow":
-        """Return which row counts what is used of it at a time."""
-        period = self.budget.period
-        return BudgetRow(self.wallet_id, self.subject, period.value, period_start(period, at))
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetRow:
-    """What tells the rows of billing.models.BudgetUse apart."""
-
-    wallet_id: int
-    subject: str
-    period: str
-    start: dt.date
-
-
-@dataclass(slots=True)
-class BudgetState:
-    """What was used of a budget in a period. It goes on as holds are placed."""
-
-    id: int
-    held: int
-    spent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +119,7 @@ class AdmissionDesk:
         held = max(0, min(admission.amount, wallet.available))
         if held < admission.floor:
             return self._answer(admission, refusal=Refusal.INSUFFICIENT_CREDITS)
-        budgets = [self.left_of(limit) for limit in limits_of(admission, facts)]
+        budgets = [limit.left_at(self.at, self.budgets[limit.row_at(self.at)]) for limit in limits_of(admission, facts)]
         tightest = min(budgets, key=lambda budget: budget.left, default=None)
         if tightest is not None:
             held = max(0, min(held, tightest.left))
@@ -164,13 +130,6 @@ class AdmissionDesk:
         answer = self._answer(admission, held=held)
         self._place(admission, held, facts)
         return answer
-
-    def left_of(self, limit: BudgetLimit) -> BudgetLeft:
-        """Return a budget as it stands."""
-        state, budget = self.budgets.get(limit.row_at(self.at)), limit.budget
-        resets_at = period_end(budget.period, self.at)
-        spent, held = (state.spent, state.held) if state else (0, 0)
-        return BudgetLeft(limit.kind, budget.amount, budget.period.value, spent, held, resets_at)
 
     def place_again(self, admission: Admission, facts: AdmissionFacts) -> None:
         """Note the hold of a request that was let in before, as far as the balance goes; it is not judged a second time."""

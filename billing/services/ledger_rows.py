@@ -83,7 +83,7 @@ def facts_of(cursor: Cursor[Any], admissions: Sequence[Admission]) -> tuple[list
         sql.ADMISSION_FACTS, [array(a.request_id for a in admissions), array(a.api_key_id for a in admissions)]
     )
     rows = cursor.fetchall()
-    return [AdmissionFacts(*row[1:9], limits_in(row[9:])) for row in rows], rows[0][0]
+    return [AdmissionFacts(*row[1:9], budgets=limits_in(row[9:])) for row in rows], rows[0][0]
 
 
 def place_holds(cursor: Cursor[Any], desk: AdmissionDesk) -> None:
