@@ -81,7 +81,9 @@ def clean_models(models: Iterable[str]) -> list[str]:
     cleaned = list(dict.fromkeys(model.strip() for model in models))
     for model in cleaned:
         if len(model) > 200 or not MODEL_ID.fullmatch(model.removesuffix(ALL_OF_PROVIDER)):
-            raise InvalidApiKeyOptionError(f"{model!r} cannot be a model's id, nor all of a provider's (provider/*).")
+            raise InvalidApiKeyOptionError(
+                f"{model!r} cannot be a model's id. All models of one provider are provider/*."
+            )
     if len(cleaned) > MODELS_MAX:
         raise InvalidApiKeyOptionError(f"A key may list at most {MODELS_MAX} models; leave the list empty for all.")
     return cleaned
