@@ -68,7 +68,7 @@ EXPECTED = ("CI", 12_500_000_000, "week", 30, ["203.0.113.7/32", "10.0.0.0/8", "
 
 def test_a_key_is_made_with_every_limit(alice: Client, cast: Cast) -> None:
     fill_catalog()
-    models = ["free/echo", "free/*"]
+    models = ["sandbox/echo", "sandbox/*"]
     response = alice.post(reverse("dashboard:key_create"), LIMITS | {"allowed_models": models})
     assert secret_in(response.content)
     key = ApiKey.objects.get()
@@ -100,7 +100,7 @@ def test_the_form_shows_what_is_there_and_sending_it_back_changes_nothing(alice:
         name="Production",
         created_by=cast.alice,
         expires_at=clock.now() + dt.timedelta(days=3),
-        allowed_models=["gone/model", "free/echo"],
+        allowed_models=["gone/model", "sandbox/echo"],
         allowed_addresses=["10.0.0.0/8"],
         requests_per_minute=7,
         budget=Budget(5 * DOLLAR, BudgetPeriod.DAY),
@@ -111,7 +111,7 @@ def test_the_form_shows_what_is_there_and_sending_it_back_changes_nothing(alice:
         assertContains(form, text)
     sent = {"name": "Production", "expires": "keep", "budget": "5", "period": "day", "requests_per_minute": "7"}
     alice.post(
-        path("edit", key), sent | {"allowed_models": ["gone/model", "free/echo"], "allowed_addresses": "10.0.0.0/8"}
+        path("edit", key), sent | {"allowed_models": ["gone/model", "sandbox/echo"], "allowed_addresses": "10.0.0.0/8"}
     )
     assert ApiKey.objects.values().get() == before
     assert not AuditEntry.objects.filter(action="api_key.changed").exists()
