@@ -49,6 +49,7 @@ class Process:
                 body_deadline=settings.LUMYX_BODY_DEADLINE,
                 lease=settings.LUMYX_HOLD_LEASE,
                 sandbox_is_open=settings.LUMYX_SANDBOX == "open",
+                trusted_proxies=settings.ALLAUTH_TRUSTED_PROXY_COUNT,
             ),
         )
         self.client = client

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from accounts.budgets import Budget, BudgetPeriod, budget_of
 from accounts.models.user import User
 from accounts.roles import Role
 from lumyx.lib import clock
@@ -34,9 +35,23 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=12, choices=[(role.value, role.value) for role in Role])
     created_at = models.DateTimeField(default=clock.now)
+    #: nano-USD that all keys which they made here may use together in each period; NULL: no budget.
+    budget_nano = models.BigIntegerField(null=True, blank=True)
+    budget_period = models.CharField(
+        max_length=5,
+        choices=[(period.value, period.value) for period in BudgetPeriod],
+        blank=True,
+        default="",
+        db_default="",
+    )
 
     class Meta:
         constraints = (
+            models.CheckConstraint(
+                condition=models.Q(budget_nano__isnull=True, budget_period="")
+                | (models.Q(budget_nano__gt=0) & ~models.Q(budget_period="")),
+                name="membership_budget_whole",
+            ),
             models.UniqueConstraint(fields=["workspace", "user"], name="membership_unique"),
             models.UniqueConstraint(
                 fields=["workspace"], condition=models.Q(role="owner"), name="membership_one_owner"
@@ -45,3 +60,8 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} is {self.role} of {self.workspace_id}"
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of the person, over all keys which they made here."""
+        return budget_of(self.budget_nano, self.budget_period)

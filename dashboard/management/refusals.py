@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from django.core.management.base import CommandError
 
-from accounts.services.apikeys import ApiKeyNotFoundError, InvalidApiKeyOptionError
+from accounts.services.apikeys import ApiKeyNotFoundError, ApiKeyStateError, InvalidApiKeyOptionError
 from accounts.services.policies import UnknownPolicyError
 from accounts.services.users import EmailTakenError, InvalidEmailError
 from accounts.services.workspaces import InvalidWorkspaceNameError, WorkspaceExistsError, WorkspaceNotFoundError
@@ -17,6 +17,7 @@ from lumyx.lib.money import MoneyError
 #: The errors whose text is meant for the person who asked. Anything else is a fault and keeps its traceback.
 REFUSALS = (
     ApiKeyNotFoundError,
+    ApiKeyStateError,
     EmailTakenError,
     InvalidApiKeyOptionError,
     InvalidCreditError,

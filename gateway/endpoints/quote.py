@@ -15,7 +15,7 @@ from gateway.pipeline import Arrival, Gateway
 from gateway.pipeline.admit import Budget, admission_for, examine, keep_pace
 from gateway.pipeline.authenticate import authenticate
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.permit import find_model
+from gateway.pipeline.permit import find_model, on_terms_of
 from gateway.protocols import embeddings
 from gateway.protocols.anthropic_request import parse_messages_request
 from gateway.protocols.clients import CHAT, EMBEDDINGS, MESSAGES
@@ -40,7 +40,7 @@ PARSERS: dict[str, Callable[[bytes], Generation]] = {
 async def serve(arrival: Arrival, gateway: Gateway) -> None:
     """Answer one quote. Raises what the endpoint of the quoted request raises before it admits, but for its 402."""
     limits, store = gateway.limits, gateway.store
-    principal = await authenticate(arrival.headers, store=store)
+    principal = await authenticate(arrival, store=store, proxies=limits.trusted_proxies)
     body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
     if body is None:
         return
@@ -56,9 +56,10 @@ async def serve(arrival: Arrival, gateway: Gateway) -> None:
         protocol=protocol,
         request=PARSERS[protocol.name](body),
     )
-    exchange.model = find_model(
+    model = find_model(
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
     )
+    exchange.model = on_terms_of(principal, model)
     examine(exchange)
     window = await keep_pace(principal, minute=gateway.minute)
     budget = Budget(exchange)

@@ -35,6 +35,9 @@ SEES_MONEY_PARTS = ("login part denied part denied part part denied", "method")
 MANAGES_MONEY = "login form denied form denied denied form denied"
 #: A step to confirm, of a plan that nobody has.
 HIDDEN_STEP = "login hidden denied hidden denied denied hidden denied"
+#: A form about a key of the workspace, and a button that needs nothing more.
+KEY_STEP = ("login hidden denied denied ok ok ok denied", "login hidden denied denied form form form denied")
+KEY_ACT = ("method", "login hidden denied denied moved moved moved denied")
 SIGNED_IN = ("login ok ok ok ok ok ok ok", "login form form form form form form form")
 ADMIN_PAGE = ("gate gate gate gate gate gate gate ok", "gate gate gate gate gate gate gate ok")
 ADMIN_DENIED = ("gate gate gate gate gate gate gate denied", "gate gate gate gate gate gate gate denied")
@@ -74,6 +77,10 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/plan/portal": ("method", MANAGES_MONEY),
     "dashboard/api-keys": MEMBERS,
     "dashboard/api-keys/create": ("method", "login form denied denied form form form denied"),
+    "dashboard/api-keys/<slug:prefix>/edit": KEY_STEP,
+    "dashboard/api-keys/<slug:prefix>/rotate": KEY_STEP,
+    "dashboard/api-keys/<slug:prefix>/switch": KEY_ACT,
+    "dashboard/api-keys/<slug:prefix>/end-old": KEY_ACT,
     "dashboard/api-keys/<slug:prefix>/revoke": (
         "login hidden denied denied ok ok ok denied",
         "login hidden denied denied form form form denied",
