@@ -29,6 +29,8 @@ class Principal:
     requests_per_minute: int
     daily_requests: int
     quota_subject: str
+    #: The workspace is being deleted.
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Process:
                 body_deadline=settings.LUMYX_BODY_DEADLINE,
                 lease=settings.LUMYX_HOLD_LEASE,
                 sandbox_is_open=settings.LUMYX_SANDBOX == "open",
+                site_url=settings.LUMYX_SITE_URL,
             ),
         )
         self.client = client

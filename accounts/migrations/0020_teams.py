@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ('digest', models.BinaryField(max_length=32, unique=True)),
                 ('created_at', models.DateTimeField(default=lumyx.lib.clock.now)),
                 ('sent_at', models.DateTimeField(default=lumyx.lib.clock.now)),
+                ('sends', models.PositiveSmallIntegerField(default=0)),
                 ('expires_at', models.DateTimeField()),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
                 ('accepted_at', models.DateTimeField(blank=True, null=True)),

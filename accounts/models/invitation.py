@@ -21,6 +21,8 @@ class Invitation(models.Model):
     invited_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=clock.now)
     sent_at = models.DateTimeField(default=clock.now)
+    #: How many messages went out for it.
+    sends = models.PositiveSmallIntegerField(default=0)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)
     accepted_at = models.DateTimeField(null=True, blank=True)

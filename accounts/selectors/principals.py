@@ -29,6 +29,8 @@ class PrincipalRow:
     #: Revoked itself, or made by somebody who has since left the workspace, lost the right to keys, or been shut out.
     revoked: bool
     suspended: bool
+    #: It is being deleted, or was: that is why it is suspended, or one reason more.
+    closing: bool
     #: The owner's address is proved (or this installation does not ask for it).
     email_verified: bool
     #: Policies accepted in their current version.
@@ -44,6 +46,7 @@ SELECT k.id, k.workspace_id, w.owner_id, k.created_by_id, k.is_test, k.allowed_m
                WHERE m.workspace_id = k.workspace_id AND m.user_id = k.created_by_id
                  AND m.role = ANY(%(key_managers)s) AND maker.is_active)),
        w.suspended_at IS NOT NULL,
+       w.deletion_planned_at IS NOT NULL,
        owner.email_verified_at IS NOT NULL,
        ARRAY(SELECT p.policy
              FROM accounts_policyacceptance p
@@ -73,7 +76,8 @@ def principal_row(digest: bytes) -> PrincipalRow | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    key, workspace, owner, maker, is_test, models, expires_at, revoked, suspended, verified, policies = row
+    key, workspace, owner, maker, is_test, models, expires_at, revoked, *standing, verified, policies = row
+    suspended, closing = standing
     return PrincipalRow(
         api_key_id=key,
         workspace_id=workspace,
@@ -84,6 +88,7 @@ def principal_row(digest: bytes) -> PrincipalRow | None:
         expires_at=expires_at,
         revoked=revoked,
         suspended=suspended,
+        closing=closing,
         email_verified=verified or not settings.LUMYX_EMAIL_VERIFICATION,
         policies=frozenset(policies),
     )

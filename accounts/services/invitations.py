@@ -22,9 +22,9 @@ from accounts.services.workspaces import WorkspaceIsClosingError, locked_workspa
 from lumyx.lib import clock
 
 LIFETIME = dt.timedelta(days=7)
-#: Between two messages to one address; and how many invitations of a workspace may be open, or be made in a day.
+#: Between two messages of an invitation, and how many it may have; how many of a workspace may be open, or be made in a day.
 PAUSE = dt.timedelta(minutes=1)
-MOST_OPEN, MOST_A_DAY = 50, 100
+MOST_SENDS, MOST_OPEN, MOST_A_DAY = 5, 50, 100
 
 
 class InvitationError(Exception):
@@ -190,6 +190,8 @@ def _check_pace(workspace: Workspace, row: Invitation | None) -> None:
     if row is not None and row.pk is not None:
         if row.sent_at > now - PAUSE:
             raise InvitationError("A message went to this address a moment ago. Wait a minute before the next one.")
+        if row.sends >= MOST_SENDS:
+            raise InvitationError(f"{MOST_SENDS} messages went to this address. Take the invitation back to start anew.")
         return
     known = Invitation.objects.filter(workspace=workspace)
     if known.filter(accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now).count() >= MOST_OPEN:
@@ -201,7 +203,7 @@ def _check_pace(workspace: Workspace, row: Invitation | None) -> None:
 def _renew(row: Invitation, *, role: Role, by: User) -> SentInvitation:
     token, now = secrets.token_urlsafe(32), clock.now()
     row.role, row.invited_by, row.digest = role, by, digest_of(token)
-    row.sent_at, row.expires_at = now, now + LIFETIME
+    row.sent_at, row.expires_at, row.sends = now, now + LIFETIME, row.sends + 1
     row.save()
     return SentInvitation(row, token)
 

@@ -39,6 +39,8 @@ class Limits:
     #: How long a hold lives without being extended (gateway.pipeline.leases).
     lease: float
     sandbox_is_open: bool
+    #: The site's address, for links in errors.
+    site_url: str = ""
 
 
 @dataclass(slots=True)
@@ -96,6 +98,7 @@ async def run(
         request=parse(body),
         betas=betas,
         line=arrival.line,
+        site_url=limits.site_url,
     )
     exchange.model = find_model(
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open

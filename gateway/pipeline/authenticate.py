@@ -65,6 +65,8 @@ def check_standing(principal: Principal) -> None:
         raise revoked()
     if principal.expires_at is not None and principal.expires_at <= clock.now():
         raise expired()
+    if principal.closing:
+        raise closing()
     if principal.suspended:
         raise suspended()
 
@@ -77,6 +79,15 @@ def revoked() -> ApiError:
 def expired() -> ApiError:
     """Return the 401 of a key past its expiry."""
     return _refusal("expired_api_key", "This API key has expired. Make a new one at /dashboard/api-keys.")
+
+
+def closing() -> ApiError:
+    """Return the 403 of a workspace that is being deleted."""
+    return ApiError(
+        403,
+        "workspace_closed",
+        "This workspace is being deleted, so its keys are refused. Its owner can take that back at /dashboard/workspace.",
+    )
 
 
 def suspended() -> ApiError:
