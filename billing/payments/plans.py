@@ -11,6 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from accounts.models import Workspace
+from accounts.services.audit import record
 from billing.models import Interval, StripePrice, Subscription, SubscriptionStatus, Tier
 from billing.payments import invoices, portal, stripe_api, subscriptions
 from billing.payments.checkout import tax_of_checkout
@@ -57,7 +58,7 @@ def start_plan_checkout(
         raise PlanError("This workspace has a plan already. Change it instead of subscribing again.")
     customer = customer_for(workspace, email=email)
     _close_other_checkouts(customer)
-    return stripe_api.send(
+    session = stripe_api.send(
         CheckoutSession,
         stripe_api.client().v1.checkout.sessions.create,
         params={
@@ -73,6 +74,8 @@ def start_plan_checkout(
         },
         key=f"plan_checkout:{workspace.pk}:{price.pk}:{uuid.uuid4()}",
     )
+    _record("billing.plan_checkout_started", workspace.pk, tier_slug, interval=interval)
+    return session
 
 
 def preview_change(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
@@ -100,6 +103,7 @@ def change_plan(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
             _upgrade(found, price)
         else:
             _schedule(found, price)
+        _record("billing.plan_changed", workspace_id, tier_slug, interval=interval, before=row.tier_slug)
     invoices.apply_subscription(found.id)
     return preview
 
@@ -112,6 +116,7 @@ def cancel_plan(workspace_id: int) -> dt.datetime:
         _release_schedule(found)
         if found.ends_at_cancellation is None:
             _update(found, {"cancel_at_period_end": True}, "cancel")
+            _record("billing.plan_cancelled", workspace_id, row.tier_slug)
     invoices.apply_subscription(found.id)
     return dt.datetime.fromtimestamp(found.item.current_period_end, dt.UTC)
 
@@ -122,7 +127,12 @@ def resume_plan(workspace_id: int) -> None:
     with transaction.atomic():
         _customer, found = subscriptions.lock_subscription(_id_of(row))
         _take_back(found)
+        _record("billing.plan_resumed", workspace_id, row.tier_slug)
     invoices.apply_subscription(found.id)
+
+
+def _record(action: str, workspace_id: int, tier_slug: str, **details: str) -> None:
+    record(action, workspace_id=workspace_id, target=("tier", tier_slug, tier_slug), details=details)
 
 
 def _price_of(tier_slug: str, interval: str) -> StripePrice:

@@ -19,7 +19,7 @@ INSTALLED_APPS = [
     "billing",
     "gateway",
     "dashboard",
-    "django.contrib.admin",
+    "accounts.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.postgres",
     "django.contrib.contenttypes",
