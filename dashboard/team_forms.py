@@ -134,7 +134,9 @@ class AuditFilterForm(forms.Form):
 @lru_cache(maxsize=1)
 def time_zones() -> tuple[str, ...]:
     """Return the names of time zones to choose from: UTC, then places by their continent."""
-    names = {name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith(("Etc/", "SystemV/"))}
+    names = {
+        name for name in zoneinfo.available_timezones() if "/" in name and not name.startswith(("Etc/", "SystemV/"))
+    }
     return ("UTC", *sorted(names))
 
 

@@ -2,9 +2,9 @@
 
 import datetime as dt
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from accounts.models import FormerSlug, Membership, User, Workspace
+from accounts.models import Membership, User, Workspace
 from lumyx.lib import clock
 
 
@@ -25,7 +25,9 @@ def membership_of(user: User, *, slug: str | None = None) -> Membership | None:
         return None
     if slug is None:
         return memberships.first()
-    return memberships.filter(workspace__slug=slug).first() or memberships.filter(workspace_id=_once_called(slug)).first()
+    return (
+        memberships.filter(workspace__slug=slug).first() or memberships.filter(_was_called(slug, "workspace__")).first()
+    )
 
 
 def membership_by_id(workspace_id: int, membership_id: int) -> Membership | None:
@@ -41,7 +43,7 @@ def members_of(workspace_id: int) -> QuerySet[Membership]:
 def workspace_by_slug(slug: str) -> Workspace | None:
     """Return a workspace with its owner, for operators, also by a slug that it had until lately; pages ask ``membership_of``."""
     found = Workspace.objects.select_related("owner")
-    return found.filter(slug=slug).first() or found.filter(pk=_once_called(slug)).first()
+    return found.filter(slug=slug).first() or found.filter(_was_called(slug)).first()
 
 
 def workspaces_to_delete(now: dt.datetime) -> list[int]:
@@ -50,6 +52,6 @@ def workspaces_to_delete(now: dt.datetime) -> list[int]:
     return list(due.order_by("deletion_due_at", "pk").values_list("pk", flat=True))
 
 
-def _once_called(slug: str) -> int | None:
-    """Return the id of the workspace that had a slug until lately."""
-    return FormerSlug.objects.filter(slug=slug, ends_at__gt=clock.now()).values_list("workspace_id", flat=True).first()
+def _was_called(slug: str, path: str = "") -> Q:
+    """Return the condition that a workspace had a slug until lately."""
+    return Q(**{f"{path}former_slugs__slug": slug, f"{path}former_slugs__ends_at__gt": clock.now()})

@@ -155,7 +155,8 @@ def check_open(row: Invitation, *, workspace: Workspace) -> None:
         raise InvitationError(f"This invitation {over}. Ask for a new one.")
     if workspace.is_closing:
         raise WorkspaceIsClosingError("This workspace is being deleted: nobody can join it.")
-    sender = Membership.objects.filter(workspace=workspace, user_id=row.invited_by_id, user__is_active=True).first()
+    people = Membership.objects.filter(workspace=workspace, user__is_active=True)
+    sender = people.filter(user=row.invited_by).first() if row.invited_by is not None else None
     if sender is None or not may_give(str(sender.role), str(row.role)):
         raise InvitationError("Whoever invited you may not give this role any more. Ask for a new invitation.")
 
@@ -191,7 +192,9 @@ def _check_pace(workspace: Workspace, row: Invitation | None) -> None:
         if row.sent_at > now - PAUSE:
             raise InvitationError("A message went to this address a moment ago. Wait a minute before the next one.")
         if row.sends >= MOST_SENDS:
-            raise InvitationError(f"{MOST_SENDS} messages went to this address. Take the invitation back to start anew.")
+            raise InvitationError(
+                f"{MOST_SENDS} messages went to this address. Take the invitation back to start anew."
+            )
         return
     known = Invitation.objects.filter(workspace=workspace)
     if known.filter(accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now).count() >= MOST_OPEN:

@@ -34,7 +34,9 @@ def accept_policy(
         raise UnknownPolicyError(f"There is no policy {policy!r}; there is: {', '.join(sorted(POLICIES))}.")
     present = POLICIES[policy]
     if version is not None and version != present:
-        raise PolicyChangedError(f"The policy changed: version {present} is the present one. Read it before you accept.")
+        raise PolicyChangedError(
+            f"The policy changed: version {present} is the present one. Read it before you accept."
+        )
     person = accepted_by if isinstance(accepted_by, User) else None
     with transaction.atomic():
         acceptance, is_new = PolicyAcceptance.objects.get_or_create(

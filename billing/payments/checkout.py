@@ -68,9 +68,7 @@ def start_checkout(
     with transaction.atomic():
         order.save(update_fields=["session_id"])
         details = {"amount": f"${nano_to_usd(amount)}"}
-        record(
-            "billing.checkout_started", workspace_id=workspace.pk, target=("order", order.pk, ""), details=details
-        )
+        record("billing.checkout_started", workspace_id=workspace.pk, target=("order", order.pk, ""), details=details)
     return session
 
 

@@ -58,7 +58,9 @@ def adjust(
     )
     if outcome.applied:
         by = f"-${nano_to_usd(-amount)}" if amount < 0 else f"+${nano_to_usd(amount)}"
-        record("billing.credit_adjusted", workspace_id=workspace_id, target=("adjustment", "", note), details={"by": by})
+        record(
+            "billing.credit_adjusted", workspace_id=workspace_id, target=("adjustment", "", note), details={"by": by}
+        )
     return outcome
 
 

@@ -55,7 +55,9 @@ def show_audit(request: MemberRequest) -> HttpResponseBase:
 def export_audit(request: MemberRequest) -> HttpResponseBase:
     """Return the lines that the page's filters leave, as a file; the export itself is a line of the log."""
     chosen = _form(request).chosen(request.workspace.time_zone)
-    narrowed = ", ".join(f"{name} {request.GET[name]}" for name in ("group", "person", "from", "to") if request.GET.get(name))
+    narrowed = ", ".join(
+        f"{name} {request.GET[name]}" for name in ("group", "person", "from", "to") if request.GET.get(name)
+    )
     record("audit.exported", workspace_id=request.workspace.pk, details={"narrowed to": narrowed[:200]})
     zone = request.workspace.time_zone
     name = f"audit-{request.workspace.slug}-{localtime(clock.now()):%Y-%m-%d}.csv"

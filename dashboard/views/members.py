@@ -48,8 +48,7 @@ def members_context(request: MemberRequest) -> dict[str, object]:
         "may_manage": may_manage,
         "roles": [(each, ROLE_WORDS[each]) for each in Role],
         "rights": [
-            (words, [role_allows(each, permission) for each in Role])
-            for permission, words in PERMISSION_WORDS.items()
+            (words, [role_allows(each, permission) for each in Role]) for permission, words in PERMISSION_WORDS.items()
         ],
     }
 

@@ -99,7 +99,9 @@ def change_plan(request: MemberRequest) -> HttpResponseBase:
     except PaymentsError as error:
         problem, status = problem_of(error)
         return _step(request, "change", context | {"problem": problem, **_of_card(error)}, status=status)
-    text = f"You are on {tier.name} now." if done.is_upgrade else f"{tier.name} begins on {localtime(done.at):%-d %B %Y}."
+    text = (
+        f"You are on {tier.name} now." if done.is_upgrade else f"{tier.name} begins on {localtime(done.at):%-d %B %Y}."
+    )
     return _done(request, text)
 
 

@@ -27,7 +27,7 @@ from billing.selectors.ledger import balance_of
 from billing.selectors.payments import plan_of
 from dashboard.flows import teams
 from dashboard.guards import WORKSPACE_KEY, MemberRequest, member_required
-from dashboard.team_forms import NewWorkspaceForm, TransferForm, TypedNameForm, WorkspaceSettingsForm, time_zones
+from dashboard.team_forms import NewWorkspaceForm, TransferForm, TypedNameForm, WorkspaceSettingsForm
 from lumyx.lib import clock
 
 PAGE = "dashboard/workspace.html"
@@ -169,7 +169,11 @@ def restore(request: MemberRequest) -> HttpResponseBase:
     except (NotAllowedError, WorkspaceIsClosingError) as error:
         messages.error(request, str(error))
         return redirect("dashboard:overview")
-    stays = "stays. It is still suspended by an operator" if workspace.is_suspended else "stays, and its API keys work again"
+    stays = (
+        "stays. It is still suspended by an operator"
+        if workspace.is_suspended
+        else "stays, and its API keys work again"
+    )
     messages.success(request, f"{workspace.name} {stays}. A plan that was cancelled ends unless you resume it.")
     return redirect("dashboard:workspace")
 
