@@ -27,6 +27,7 @@ ACTIONS: dict[str, str] = {
     "workspace.deleted": "Deleted the workspace",
     "workspace.limits_changed": "Changed the workspace's limits",
     "policy.accepted": "Accepted a policy",
+    "audit.exported": "Exported the audit log",
     "billing.checkout_started": "Went to buy credit",
     "billing.plan_checkout_started": "Went to subscribe to a plan",
     "billing.plan_changed": "Changed the plan",
@@ -56,4 +57,16 @@ ACTIONS: dict[str, str] = {
     "account.session_ended": "Ended a session",
     "account.deleted": "Deleted the account",
     "operator.changed": "Changed something in the admin",
+}
+
+#: The groups that a log can be narrowed down to, in words: what an action's name begins with.
+GROUPS: dict[str, str] = {
+    "api_key": "API keys",
+    "management_key": "Management keys",
+    "member": "Members",
+    "workspace": "Workspace",
+    "policy": "Policies",
+    "billing": "Billing",
+    "audit": "Audit log",
+    "operator": "Operators",
 }

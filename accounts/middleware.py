@@ -41,7 +41,10 @@ def origin_of(request: HttpRequest) -> Origin:
     """Return who is behind a request: an operator in the admin, a person elsewhere; and their address behind trusted proxies."""
     user = getattr(request, "user", None)
     actor_id = user.pk if user is not None and user.is_authenticated else None
-    kind = ActorKind.OPERATOR if request.path.startswith("/admin/") else ActorKind.USER
+    if request.path.startswith("/webhooks/"):
+        kind = ActorKind.SYSTEM
+    else:
+        kind = ActorKind.OPERATOR if request.path.startswith("/admin/") else ActorKind.USER
     return Origin(kind=kind.value, actor_id=actor_id, address=_address_of(request))
 
 

@@ -29,6 +29,7 @@ SCHEDULE = (
     ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
     ("gateway.tasks.drop_old_usage", 86_400, "drops months of usage events that are older than the operator keeps"),
     ("gateway.tasks.check_rollups", 86_400, "recounts yesterday and alarms where the roll-ups say something else"),
+    ("dashboard.tasks.delete_workspaces", 3600, "deletes workspaces whose time of grace is over"),
     (
         "dashboard.tasks.reconcile",
         86_400,

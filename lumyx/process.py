@@ -50,6 +50,7 @@ class Process:
                 lease=settings.LUMYX_HOLD_LEASE,
                 sandbox_is_open=settings.LUMYX_SANDBOX == "open",
                 trusted_proxies=settings.ALLAUTH_TRUSTED_PROXY_COUNT,
+                site_url=settings.LUMYX_SITE_URL,
             ),
         )
         self.client = client

@@ -38,6 +38,8 @@ class PrincipalRow:
     #: Made by somebody who has since left the workspace, lost the right to keys, or been shut out.
     orphaned: bool
     suspended: bool
+    #: It is being deleted, or was: that is why it is suspended, or one reason more.
+    closing: bool
     #: The owner's address is proved (or this installation does not ask for it).
     email_verified: bool
     #: Policies accepted in their current version.
@@ -50,6 +52,7 @@ SELECT k.id, k.workspace_id, w.owner_id, k.created_by_id, k.version, k.is_test, 
        k.requests_per_minute, k.budget_nano IS NOT NULL OR k.maker_has_budget, k.expires_at,
        CASE WHEN k.digest <> %(digest)s THEN k.previous_ends_at END,
        k.revoked_at IS NOT NULL, k.disabled_at IS NOT NULL, k.maker_is_barred, w.suspended_at IS NOT NULL,
+       w.deletion_planned_at IS NOT NULL,
        owner.email_verified_at IS NOT NULL,
        ARRAY(SELECT p.policy
              FROM accounts_policyacceptance p
@@ -79,7 +82,7 @@ def principal_row(digest: bytes) -> PrincipalRow | None:
     if row is None:
         return None
     key, workspace, owner, maker, version, is_test, models, addresses, pace, has_budget, *standing = row
-    expires_at, secret_ends_at, revoked, disabled, orphaned, suspended, verified, policies = standing
+    expires_at, secret_ends_at, revoked, disabled, orphaned, suspended, closing, verified, policies = standing
     return PrincipalRow(
         api_key_id=key,
         workspace_id=workspace,
@@ -97,6 +100,7 @@ def principal_row(digest: bytes) -> PrincipalRow | None:
         disabled=disabled,
         orphaned=orphaned,
         suspended=suspended,
+        closing=closing,
         email_verified=verified or not settings.LUMYX_EMAIL_VERIFICATION,
         policies=frozenset(policies),
     )

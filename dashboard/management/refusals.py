@@ -9,7 +9,12 @@ from django.core.management.base import CommandError
 from accounts.services.apikeys import ApiKeyNotFoundError, ApiKeyStateError, InvalidApiKeyOptionError
 from accounts.services.policies import UnknownPolicyError
 from accounts.services.users import EmailTakenError, InvalidEmailError
-from accounts.services.workspaces import InvalidWorkspaceNameError, WorkspaceExistsError, WorkspaceNotFoundError
+from accounts.services.workspaces import (
+    InvalidWorkspaceNameError,
+    WorkspaceExistsError,
+    WorkspaceIsClosingError,
+    WorkspaceNotFoundError,
+)
 from billing.services.tiers import PaidSubscriptionError, UnknownTierError
 from dashboard.flows.workspaces import InvalidCreditError, PasswordMismatchError
 from lumyx.lib.money import MoneyError
@@ -29,6 +34,7 @@ REFUSALS = (
     UnknownPolicyError,
     UnknownTierError,
     WorkspaceExistsError,
+    WorkspaceIsClosingError,
     WorkspaceNotFoundError,
 )
 

@@ -55,6 +55,7 @@ async def serve(arrival: Arrival, gateway: Gateway) -> None:
         principal=principal,
         protocol=protocol,
         request=PARSERS[protocol.name](body),
+        site_url=limits.site_url,
     )
     model = find_model(
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open

@@ -44,6 +44,8 @@ class Limits:
     sandbox_is_open: bool
     #: How many proxies of ours write into X-Forwarded-For.
     trusted_proxies: int = 0
+    #: The site's address, for links in errors.
+    site_url: str = ""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,7 @@ async def run(
         request=parse(body),
         betas=betas,
         line=arrival.line,
+        site_url=limits.site_url,
     )
     await _admit(exchange, arrival, gateway)
     # Begun at once, not in the loop's next turn: the upstream is asked that much earlier.

@@ -114,7 +114,13 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
 def examine(exchange: Exchange) -> None:
     """Set the routes that can take a request. Raises ApiError for one that its model or its workspace cannot serve."""
     model = exchange.served_model()
-    check_model(exchange.request, model=model, principal=exchange.principal, kind=exchange.protocol.kind)
+    check_model(
+        exchange.request,
+        model=model,
+        principal=exchange.principal,
+        kind=exchange.protocol.kind,
+        site_url=exchange.site_url,
+    )
     exchange.routes = usable_routes(model, exchange.request)
 
 

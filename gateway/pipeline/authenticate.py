@@ -77,6 +77,8 @@ def check_standing(principal: Principal) -> None:
         raise expired()
     if principal.disabled:
         raise disabled()
+    if principal.closing:
+        raise closing()
     if principal.suspended:
         raise suspended()
 
@@ -126,6 +128,15 @@ def expired() -> ApiError:
     """Return the 401 of a key past its expiry."""
     return _refusal(
         "expired_api_key", "This API key has expired. Give it a later end, or make a new one, at /dashboard/api-keys."
+    )
+
+
+def closing() -> ApiError:
+    """Return the 403 of a workspace that is being deleted."""
+    return ApiError(
+        403,
+        "workspace_closed",
+        "This workspace is being deleted, so its keys are refused. Its owner can take that back at /dashboard/workspace.",
     )
 
 

@@ -9,6 +9,8 @@ from gateway.types import CatalogSnapshot, ModelInfo, Principal
 
 UNCENSORED = "uncensored"
 NO_RATES = Rates(input=0, output=0)
+#: Where a policy is read and accepted; its name follows.
+POLICY_PAGE = "/dashboard/policies/"
 #: By the kind that the model is of.
 _WRONG_KIND = {
     "chat": "`{}` is a chat model, not an embedding model. The page /models shows which ones are.",
@@ -57,8 +59,13 @@ def find_model(
     return model
 
 
-def check_model(request: Generation, *, model: ModelInfo, principal: Principal, kind: str = "chat") -> None:
-    """Raise the ApiError for a model that cannot serve this request, or that the workspace may not use yet."""
+def check_model(
+    request: Generation, *, model: ModelInfo, principal: Principal, kind: str = "chat", site_url: str = ""
+) -> None:
+    """Raise the ApiError for a model that cannot serve this request, or that the workspace may not use yet.
+
+    ``site_url`` is where the pages are that its text leads to.
+    """
     name = model.public_id
     if model.kind != kind:
         raise ApiError(400, "wrong_model_kind", _WRONG_KIND[model.kind].format(name))
@@ -72,7 +79,8 @@ def check_model(request: Generation, *, model: ModelInfo, principal: Principal, 
         raise ApiError(
             403,
             "policy_not_accepted",
-            f"`{name}` needs the acceptance of the policy `{UNCENSORED}`: see /docs/models#policies.",
+            f"`{name}` needs the acceptance of the policy `{UNCENSORED}`. The owner or an admin of the workspace accepts it at "
+            f"{site_url}{POLICY_PAGE}{UNCENSORED}",
         )
     if model.is_free and request.n > 1:
         # The daily limit counts requests; each choice is an answer of its own.

@@ -25,6 +25,7 @@ def principal_of(digest: bytes) -> Principal | None:
         expires_at=row.expires_at,
         revoked=row.revoked,
         suspended=row.suspended,
+        closing=row.closing,
         email_verified=row.email_verified,
         policies=frozenset(row.policies),
         requests_per_minute=rights.requests_per_minute,

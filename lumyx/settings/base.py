@@ -19,7 +19,7 @@ INSTALLED_APPS = [
     "billing",
     "gateway",
     "dashboard",
-    "django.contrib.admin",
+    "accounts.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.postgres",
     "django.contrib.contenttypes",
@@ -176,6 +176,8 @@ LOGGING: dict[str, Any] = {
     "loggers": {"stripe": {"level": "WARNING"}},
 }
 
+#: How many workspaces one person may own; those that are handed to them come on top.
+LUMYX_WORKSPACES_PER_USER = 10
 #: Dollars. People are told when their workspace's balance falls below one of them; an empty list tells nobody.
 LUMYX_LOW_BALANCE_USD = ["5", "1"]
 

@@ -49,6 +49,7 @@ elif LUMYX_EMAIL_VERIFICATION:
         "EMAIL_URL is not set (smtp://user:password@host:587?tls=1). "
         "To run without mail, switch verification off: LUMYX_EMAIL_VERIFICATION=0."
     )
+LUMYX_WORKSPACES_PER_USER = env.integer("WORKSPACES_PER_USER", 10, low=1, high=10_000)
 LUMYX_LOW_BALANCE_USD = dollar_amounts(env, "LOW_BALANCE_USD", ["5", "1"])
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "LumyxAI <no-reply@localhost>")
 

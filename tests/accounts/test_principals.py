@@ -51,6 +51,7 @@ def test_a_key_is_resolved_in_one_query(cast: Cast, django_assert_num_queries: D
         disabled=False,
         orphaned=False,
         suspended=False,
+        closing=False,
         email_verified=True,
         policies=frozenset({"uncensored"}),
     )

@@ -38,6 +38,9 @@ HIDDEN_STEP = "login hidden denied hidden denied denied hidden denied"
 #: A form about a key of the workspace, and a button that needs nothing more.
 KEY_STEP = ("login hidden denied denied ok ok ok denied", "login hidden denied denied form form form denied")
 KEY_ACT = ("method", "login hidden denied denied moved moved moved denied")
+#: ``other`` may do it to their own people, and this one is none of them.
+MANAGES_PEOPLE = "login hidden denied denied denied moved moved denied"
+OWNS = ("login ok denied denied denied denied ok denied", "login form denied denied denied denied form denied")
 SIGNED_IN = ("login ok ok ok ok ok ok ok", "login form form form form form form form")
 ADMIN_PAGE = ("gate gate gate gate gate gate gate ok", "gate gate gate gate gate gate gate ok")
 ADMIN_DENIED = ("gate gate gate gate gate gate gate denied", "gate gate gate gate gate gate gate denied")
@@ -55,6 +58,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "llms.txt": READ_ONLY,
     # whoever holds the signed link, signed in or not
     "unsubscribe/<str:token>": ("ok", "ok"),
+    # this token is no invitation's
+    "invitations/<str:token>": ("hidden", "hidden"),
     "webhooks/stripe": ("method", "unsigned"),
     "robots.txt": READ_ONLY,
     "site.webmanifest": READ_ONLY,
@@ -62,6 +67,22 @@ TABLE: dict[str, tuple[str, str]] = {
     # a workspace's pages: ``other`` sees their own workspace there, and nothing of this one
     "dashboard": MEMBERS,
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
+    "dashboard/workspaces/new": ("login ok ok ok ok ok ok denied", "login form form form form form form denied"),
+    "dashboard/workspace": (MEMBERS[0], "login form denied denied denied form form denied"),
+    "dashboard/workspace/transfer": OWNS,
+    "dashboard/workspace/delete": OWNS,
+    "dashboard/workspace/restore": ("method", "login moved denied denied denied denied moved denied"),
+    "dashboard/workspace/leave": ("method", "login moved moved moved moved moved moved denied"),
+    "dashboard/members": MEMBERS,
+    "dashboard/members/invite": ("method", "login form denied denied denied form form denied"),
+    "dashboard/members/<int:member>": ("login hidden denied denied denied ok ok denied", "method"),
+    "dashboard/members/<int:member>/role": ("method", "login hidden denied denied denied form form denied"),
+    "dashboard/members/<int:member>/remove": ("method", MANAGES_PEOPLE),
+    "dashboard/invitations/<int:invitation>/resend": ("method", MANAGES_PEOPLE),
+    "dashboard/invitations/<int:invitation>/revoke": ("method", MANAGES_PEOPLE),
+    "dashboard/audit": ("login ok denied denied denied ok ok denied", "method"),
+    "dashboard/audit.csv": ("login ok denied denied denied ok ok denied", "method"),
+    "dashboard/policies/<slug:policy>": (MEMBERS[0], "login moved denied denied denied moved moved denied"),
     "dashboard/usage": MEMBERS,
     "dashboard/usage/<slug:request_id>": ("login hidden ok ok ok ok ok denied", "method"),
     "dashboard/credits": SEES_MONEY,
