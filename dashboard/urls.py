@@ -3,6 +3,8 @@
 from django.urls import URLPattern, path
 
 from dashboard.views import (
+    account,
+    account_deletion,
     buying,
     credits,
     docs,
@@ -37,6 +39,12 @@ site_patterns: tuple[list[URLPattern], str] = (
 dashboard_patterns: tuple[list[URLPattern], str] = (
     [
         path("dashboard", overview.show_overview, name="overview"),
+        path("dashboard/account", account.show_account, name="account"),
+        path("dashboard/account/name", account.rename, name="account_rename"),
+        path("dashboard/account/log", account.show_log, name="account_log"),
+        path("dashboard/account/delete", account_deletion.decide, name="account_delete"),
+        path("dashboard/account/delete/confirm", account_deletion.confirm, name="account_confirm_deletion"),
+        path("dashboard/account/deleted", account_deletion.show_deleted, name="account_deleted"),
         path("dashboard/switch", workspaces.switch_workspace, name="switch"),
         path("dashboard/usage", usage.show_usage, name="usage"),
         path("dashboard/usage/<slug:request_id>", requests.show_request, name="request"),
