@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import AddEmailForm, ConfirmLoginCodeForm, RequestLoginCodeForm, SignupForm
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
-from allauth.account.models import EmailAddress
 from allauth.mfa.utils import is_mfa_enabled
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -57,13 +56,6 @@ class AddAddressForm(AddEmailForm):  # type: ignore[misc]  # allauth has no type
         if not hides_accounts() and address_is_owned(email, by_other_than=self.user):
             raise get_adapter().validation_error("email_taken")
         return email
-
-    def save(self, request: HttpRequest) -> EmailAddress:
-        """Add the address and send what proves it."""
-        email = self.cleaned_data["email"]
-        if address_is_owned(email, by_other_than=self.user):
-            get_adapter().send_account_already_exists_mail(email)
-        return super().save(request)
 
 
 class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]  # allauth has no types

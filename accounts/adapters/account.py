@@ -76,9 +76,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         """Tell whether somebody may be sent on to a URL: to paths of this site only, never to a host, not even our own."""
         return url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
-    def should_send_confirmation_mail(self, request: HttpRequest, email_address: EmailAddress, signup: bool) -> bool:
-        """Tell whether a link goes out: not for an address that is another user's, which it could not prove."""
-        return not address_is_owned(email_address.email, by_other_than=email_address.user)
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """Send the link that proves an address. Whose address it is already gets a note instead: the link could prove nothing."""
+        address: EmailAddress = emailconfirmation.email_address
+        if address_is_owned(address.email, by_other_than=address.user):
+            self.send_account_already_exists_mail(address.email)
+        else:
+            super().send_confirmation_mail(request, emailconfirmation, signup)
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Record that an address was proved; it may be a new one that replaces the user's old one."""

@@ -40,6 +40,10 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_CONFIRM_EMAIL_ON_GET = False
+# Only in the browser that signed up, or that gave the password: elsewhere the link proves the address and signs nobody in.
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+# Seconds that a sign-in may stay half done: until the link, or the second step.
+ACCOUNT_LOGIN_TIMEOUT = 1800
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_UNIQUE_EMAIL = True
 ACCOUNT_LOGOUT_ON_GET = False
