@@ -64,7 +64,7 @@ class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]  # alla
     def clean_email(self) -> str:
         """Leave out accounts that have named the address and not proved it."""
         email = str(super().clean_email())
-        self.users = [user for user in self.users if owns_address(user, email)]
+        self.users: list[User] = [user for user in self.users if owns_address(user, email)]
         return email
 
 
@@ -74,8 +74,8 @@ class CodeRequestForm(RequestLoginCodeForm):  # type: ignore[misc]  # allauth ha
     def clean_email(self) -> str:
         """Leave out an account that has named the address and not proved it."""
         email = str(super().clean_email()).strip().lower()
-        if self._user is not None and not owns_address(self._user, email):
-            self._user = None
+        found: User | None = self._user
+        self._user: User | None = found if found is not None and owns_address(found, email) else None
         return email
 
 

@@ -87,7 +87,11 @@ def seen_sessions(get_response: View | AsyncView) -> View | AsyncView:
 
 def _mark_seen(request: HttpRequest) -> None:
     key = request.session.session_key
-    if not key or not cache.add(f"session-seen:{hashlib.sha256(key.encode()).hexdigest()}", 1, timeout=SEEN_EVERY) or not request.user.is_authenticated:
+    if (
+        not key
+        or not cache.add(f"session-seen:{hashlib.sha256(key.encode()).hexdigest()}", 1, timeout=SEEN_EVERY)
+        or not request.user.is_authenticated
+    ):
         return
     with contextlib.suppress(ImproperlyConfigured, PermissionDenied):  # where a request came from cannot be told
         UserSession.objects.create_from_request(request)

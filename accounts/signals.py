@@ -47,7 +47,9 @@ def connect() -> None:
     social.social_account_removed.connect(_provider_disconnected)
 
 
-def _write(action: str, user: User, details: Details | None = None, target: tuple[str, object, str] = ("", "", "")) -> None:
+def _write(
+    action: str, user: User, details: Details | None = None, target: tuple[str, object, str] = ("", "", "")
+) -> None:
     record(action, workspace_id=None, actor_id=user.pk, details=details, target=target)
 
 

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts import mailbox
 from accounts.models import User
-from accounts.selectors.signin import session_keys_of
+from accounts.selectors.signin import session_of
 from accounts.services.users import sync_email_verification
 
 
@@ -74,10 +74,10 @@ def leaving(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
 @login_required
 def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
     """End one of one's own sessions. 404 for another person's."""
-    found = list(session_keys_of(cast("User", request.user), session_id=session_id))
-    if not found:
+    found = session_of(cast("User", request.user), session_id=session_id)
+    if found is None:
         raise Http404
-    get_sessions_adapter().end_sessions(found)
+    get_sessions_adapter().end_sessions([found])
     messages.success(request, "The session was ended. Whoever used it has to sign in again.")
     return redirect("dashboard:account")
 

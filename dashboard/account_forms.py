@@ -1,4 +1,4 @@
-"""Forms of the account page: a name, and what has to be said before an account is deleted."""
+"""The form that asks what has to be said before an account is deleted."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,6 @@ if TYPE_CHECKING:
 CLOSE = "close"
 
 
-class NameForm(forms.Form):
-    """What to call a person. The service says what a name may be."""
-
-    name = forms.CharField(max_length=120, required=False)
-
-
 class DeletionForm(forms.Form):
     """The typed address, and for each workspace its next owner or the end."""
 
@@ -28,7 +22,9 @@ class DeletionForm(forms.Form):
         self.user = user
         self.owned = {self.field_of(each): each for each in owned}
         for name, each in self.owned.items():
-            successors = [(str(member.user_id), f"Hand it over to {_called(member.user)}") for member in each.successors]
+            successors = [
+                (str(member.user_id), f"Hand it over to {_called(member.user)}") for member in each.successors
+            ]
             self.fields[name] = forms.ChoiceField(
                 choices=[("", "Choose…"), (CLOSE, "Close it"), *successors] if successors else [(CLOSE, "Close it")],
                 label=each.workspace.name,

@@ -25,7 +25,7 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
         sealed = base64.b64decode(encrypted_text)
         return crypto.unseal(sealed, master=settings.LUMYX_ENCRYPTION_KEY, purpose=PURPOSE, row="")
 
-    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:  # noqa: A002  allauth's name
+    def generate_authenticator_name(self, user: User, type: Authenticator.Type) -> str:
         """Return what a new passkey is called until it gets a name."""
         known = Authenticator.objects.filter(user_id=user.pk, type=type).count()
         return f"Passkey {known + 1}" if known else "Passkey"

@@ -1,9 +1,9 @@
 """How a person signs in, where they are signed in, and what happened to that: what their account page shows."""
 
 import datetime as dt
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
@@ -57,6 +57,7 @@ class SignInSeen:
     has_password: bool
     has_app: bool
     recovery_codes: int | None
+    addresses: list[EmailAddress]
     passkeys: list[PasskeySeen]
     connections: list[ConnectionSeen]
 
@@ -95,6 +96,7 @@ def sign_in_of(user: User) -> SignInSeen:
         has_password=user.has_usable_password(),
         has_app=Authenticator.Type.TOTP in by_type,
         recovery_codes=len(codes[0].wrap().get_unused_codes()) if codes else None,
+        addresses=list(EmailAddress.objects.filter(user_id=user.pk).order_by("-primary", "pk")),
         passkeys=[
             PasskeySeen(row.pk, row.wrap().name, row.created_at, row.last_used_at)
             for row in by_type.get(Authenticator.Type.WEBAUTHN, [])
@@ -136,10 +138,9 @@ def sessions_of(user: User, *, current: str | None) -> list[SessionSeen]:
     return sorted(sessions, key=lambda seen: (not seen.is_current, -seen.seen_at.timestamp()))
 
 
-def session_keys_of(user: User, *, session_id: int | None = None) -> Iterable[UserSession]:
-    """Return a person's sessions to end: all of them, or one; another person's id finds nothing."""
-    rows = UserSession.objects.filter(user_id=user.pk)
-    return rows if session_id is None else rows.filter(pk=session_id)
+def session_of(user: User, *, session_id: int) -> UserSession | None:
+    """Return one of a person's sessions; another person's is None."""
+    return UserSession.objects.filter(user_id=user.pk, pk=session_id).first()
 
 
 def device_of(user_agent: str) -> str:

@@ -43,7 +43,10 @@ def hand_over(workspace_id: int, *, owner: User, successor_id: int) -> Workspace
     workspace.owner_id = successor_id
     workspace.save(update_fields=["owner"])
     record(
-        "workspace.ownership_transferred", workspace_id=workspace.pk, actor_id=owner.pk, target=("user", successor_id, "")
+        "workspace.ownership_transferred",
+        workspace_id=workspace.pk,
+        actor_id=owner.pk,
+        target=("user", successor_id, ""),
     )
     return workspace
 
@@ -99,4 +102,6 @@ def _revoke(keys: QuerySet[ApiKey], *, actor: User) -> None:
     for key in keys.select_for_update().filter(revoked_at__isnull=True):
         key.revoked_at = clock.now()
         key.save(update_fields=["revoked_at"])
-        record("api_key.revoked", workspace_id=key.workspace_id, actor_id=actor.pk, target=("api_key", key.pk, str(key)))
+        record(
+            "api_key.revoked", workspace_id=key.workspace_id, actor_id=actor.pk, target=("api_key", key.pk, str(key))
+        )

@@ -46,7 +46,9 @@ class OwnedWorkspace:
 def owned_by(user: "User") -> list[OwnedWorkspace]:
     """Return the workspaces that a person owns, with who could take them over."""
     return [
-        _owned(membership.workspace, user) for membership in memberships_of(user) if membership.workspace.owner_id == user.pk
+        _owned(membership.workspace, user)
+        for membership in memberships_of(user)
+        if membership.workspace.owner_id == user.pk
     ]
 
 
@@ -95,7 +97,9 @@ def delete_account(user: "User", *, fate: Fate) -> "User":
             leave_workspaces(user)
             return anonymise(user)
     except (LookupError, OwnerIsFixedError) as error:
-        raise DeletionError("Your workspaces have changed in the meantime. Decide again what becomes of each.") from error
+        raise DeletionError(
+            "Your workspaces have changed in the meantime. Decide again what becomes of each."
+        ) from error
 
 
 def _stop_payments(each: OwnedWorkspace, user: "User") -> None:

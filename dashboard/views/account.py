@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-from allauth.account.models import EmailAddress
 from django.contrib import messages
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -10,7 +9,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.selectors.signin import security_log_of, sessions_of, sign_in_of
 from accounts.services.users import InvalidNameError, rename_user
-from dashboard.account_forms import NameForm
 from dashboard.guards import MemberRequest, person_required
 
 NEWEST, PAGE_OF_LOG = 8, 50
@@ -27,18 +25,11 @@ def show_account(request: MemberRequest) -> HttpResponseBase:
 @person_required
 def rename(request: MemberRequest) -> HttpResponseBase:
     """Change what one is called."""
-    form = NameForm(request.POST)
-    problem = ""
-    if form.is_valid():
-        try:
-            rename_user(request.user, name=form.cleaned_data["name"])
-        except InvalidNameError as error:
-            problem = str(error)
-    else:
-        problem = " ".join(form.errors.get("name", []))
-    if problem:
-        request.user.refresh_from_db()
-        return _page(request, {"name_problem": problem, "typed_name": form.data.get("name", "")}, HTTPStatus.UNPROCESSABLE_ENTITY)
+    typed = request.POST.get("name", "")
+    try:
+        rename_user(request.user, name=typed)
+    except InvalidNameError as error:
+        return _page(request, {"name_problem": str(error), "typed_name": typed}, HTTPStatus.UNPROCESSABLE_ENTITY)
     messages.success(request, "Your name was saved.")
     return redirect("dashboard:account")
 
@@ -59,7 +50,6 @@ def _page(
 ) -> HttpResponseBase:
     user = request.user
     context = {
-        "addresses": list(EmailAddress.objects.filter(user_id=user.pk).order_by("-primary", "pk")),
         "sign_in": sign_in_of(user),
         "sessions": sessions_of(user, current=request.session.session_key),
         "lines": security_log_of(user, limit=NEWEST),

@@ -60,7 +60,9 @@ def confirm(request: MemberRequest) -> HttpResponseBase:
     except DeletionError as error:
         context = {"outcomes": outcomes, "problem": str(error)}
         return render(request, "dashboard/account_confirm.html", context, status=HTTPStatus.CONFLICT)
-    get_adapter(request).send_notification_mail("account/email/deleted", request.user, {"outcomes": outcomes}, email=address)
+    get_adapter(request).send_notification_mail(
+        "account/email/deleted", request.user, {"outcomes": outcomes}, email=address
+    )
     logout(request)
     return redirect("dashboard:account_deleted")
 
@@ -92,6 +94,8 @@ def _outcomes(owned: list[OwnedWorkspace], fate: Fate) -> list[dict[str, object]
 
 def _ask_for_proof(request: MemberRequest) -> HttpResponseBase:
     if not can_prove_here(request.user):
-        return render(request, "dashboard/account_prove.html", {"here_again": request.path}, status=HTTPStatus.FORBIDDEN)
+        return render(
+            request, "dashboard/account_prove.html", {"here_again": request.path}, status=HTTPStatus.FORBIDDEN
+        )
     methods = get_adapter(request).get_reauthentication_methods(request.user)
     return suspend_request(request, str(methods[0]["url"])) if methods else redirect(reverse("account_login"))

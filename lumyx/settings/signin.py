@@ -99,7 +99,10 @@ def providers_from(env: Env, *, allow_http: bool = False) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for provider, options in (
-        ("google", {"SCOPE": ["profile", "email"], "AUTH_PARAMS": {"access_type": "online"}, "OAUTH_PKCE_ENABLED": True}),
+        (
+            "google",
+            {"SCOPE": ["profile", "email"], "AUTH_PARAMS": {"access_type": "online"}, "OAUTH_PKCE_ENABLED": True},
+        ),
         ("github", {"SCOPE": ["user:email"]}),
     ):
         client = _client_from(env, provider.upper())
@@ -108,11 +111,17 @@ def providers_from(env: Env, *, allow_http: bool = False) -> dict[str, Any]:
     client = _client_from(env, "OIDC")
     server = env.text("OIDC_SERVER_URL", "").rstrip("/")
     if bool(client) != bool(server):
-        env.problems.append("OIDC_SERVER_URL, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET go together: set all three or none.")
+        env.problems.append(
+            "OIDC_SERVER_URL, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET go together: set all three or none."
+        )
     elif client:
         if urlsplit(server).scheme not in ({"https", "http"} if allow_http else {"https"}):
             env.problems.append("OIDC_SERVER_URL must begin with https://.")
-        app = {"provider_id": "oidc", "name": env.text("OIDC_NAME", "single sign-on"), "settings": {"server_url": server}}
+        app = {
+            "provider_id": "oidc",
+            "name": env.text("OIDC_NAME", "single sign-on"),
+            "settings": {"server_url": server},
+        }
         found["openid_connect"] = {"APPS": [{**client, **app}], "OAUTH_PKCE_ENABLED": True}
     return found
 

@@ -131,7 +131,7 @@ class OpenIDServer:
 class _Handler(BaseHTTPRequestHandler):
     provider: OpenIDServer
 
-    def do_GET(self) -> None:  # noqa: N802  the base class's name
+    def do_GET(self) -> None:
         """Answer discovery, keys, the page of authorization, userinfo."""
         parts = urlsplit(self.path)
         self._count(parts.path)
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._json(404, {"error": "not_found"})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Answer the exchange of a code."""
         self._count(urlsplit(self.path).path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._json(400, {"error": "invalid_grant", "error_description": str(error)})
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Keep quiet."""
 
     def _count(self, path: str) -> None:
@@ -168,7 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError) as error:
             self._json(400, {"error": "invalid_request", "error_description": str(error)})
             return
-        who, denied = html.escape(self.provider.identity.email), urlencode({"error": "access_denied", "state": query["state"]})
+        who, denied = (
+            html.escape(self.provider.identity.email),
+            urlencode({"error": "access_denied", "state": query["state"]}),
+        )
         text = (
             f'<!doctype html><title>Stand-in</title><h1>Sign in as {who}?</h1><a id="go" href="{html.escape(target)}">Go on</a> '
             f'<a id="no" href="{html.escape(query["redirect_uri"])}?{html.escape(denied)}">Cancel</a>'

@@ -47,7 +47,7 @@ def link_in_last_mail(path: str = "/accounts/confirm-email/") -> str:
 
 def code_of_app(secret: str, *, steps: int = 0) -> str:
     """Return what an authenticator app shows for a secret now, or so many half minutes from now."""
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
+    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps)))
 
 
 def secret_of(client: Client) -> str:

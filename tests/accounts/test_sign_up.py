@@ -119,7 +119,10 @@ def test_another_address_is_not_proved_by_the_first(client: Client) -> None:
 
     confirm(client)
     client.post("/accounts/email/", {"email": "new@example.com", "action_primary": ""})
-    assert (mail.outbox[-1].to, mail.outbox[-1].subject) == (["dana.ito@example.com"], "Your e-mail address was changed")
+    assert (mail.outbox[-1].to, mail.outbox[-1].subject) == (
+        ["dana.ito@example.com"],
+        "Your e-mail address was changed",
+    )
     client.post("/accounts/email/", {"email": "dana.ito@example.com", "action_remove": ""})
     user = User.objects.get()
     assert (user.email, user.email_is_verified) == ("new@example.com", True)
