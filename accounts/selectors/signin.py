@@ -102,7 +102,7 @@ def sign_in_of(user: User) -> SignInSeen:
             for row in by_type.get(Authenticator.Type.WEBAUTHN, [])
         ],
         connections=[
-            ConnectionSeen(row.pk, provider_name(row.provider), _label_of(row), row.date_joined)
+            ConnectionSeen(row.pk, provider_name(row.provider), label_of(row), row.date_joined)
             for row in SocialAccount.objects.filter(user_id=user.pk).order_by("pk")
         ],
     )
@@ -116,7 +116,8 @@ def provider_name(provider: str) -> str:
     return WAYS.get(provider, provider)
 
 
-def _label_of(account: SocialAccount) -> str:
+def label_of(account: SocialAccount) -> str:
+    """Return what an account at a provider is called there: its address, else its name."""
     data = account.extra_data or {}
     data = data.get("userinfo") or data.get("id_token") or data
     return str(data.get("email") or data.get("login") or data.get("name") or account.uid)
