@@ -16,7 +16,7 @@ from lumyx.settings.base import cache_at
 from tests.accounts.signing import proved, with_app
 from tests.factories import PASSWORD, make_user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 GUESSES = 1000
 NOWHERE = "redis://127.0.0.1:1/0"
