@@ -84,6 +84,27 @@ def member_required[**P](
     return decorate
 
 
+def person_required(
+    view: Callable[[MemberRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Let everybody in who is signed in, for pages about themselves; the shell is that of their workspace, if they have one."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /) -> HttpResponseBase:
+        known = cast(MemberRequest, request)
+        if not known.user.is_authenticated:
+            response = _send_to_sign_in(known)
+        else:
+            membership = current_membership(known)
+            if membership is not None:
+                known.membership, known.workspace = membership, membership.workspace
+            response = view(known)
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+    return guarded
+
+
 def _answer(
     request: MemberRequest, permission: Permission, view: Callable[[MemberRequest], HttpResponseBase]
 ) -> HttpResponseBase:

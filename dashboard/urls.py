@@ -4,6 +4,8 @@ from django.urls import URLPattern, path
 
 from dashboard.views import (
     audit,
+    account,
+    account_deletion,
     buying,
     credits,
     docs,
@@ -43,6 +45,12 @@ site_patterns: tuple[list[URLPattern], str] = (
 dashboard_patterns: tuple[list[URLPattern], str] = (
     [
         path("dashboard", overview.show_overview, name="overview"),
+        path("dashboard/account", account.show_account, name="account"),
+        path("dashboard/account/name", account.rename, name="account_rename"),
+        path("dashboard/account/log", account.show_log, name="account_log"),
+        path("dashboard/account/delete", account_deletion.decide, name="account_delete"),
+        path("dashboard/account/delete/confirm", account_deletion.confirm, name="account_confirm_deletion"),
+        path("dashboard/account/deleted", account_deletion.show_deleted, name="account_deleted"),
         path("dashboard/switch", workspaces.switch_workspace, name="switch"),
         path("dashboard/workspaces/new", workspaces.new_workspace, name="workspace_new"),
         path("dashboard/workspace", workspaces.show_settings, name="workspace"),

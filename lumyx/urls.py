@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts.pacing import paced
 from billing.views import take_stripe_event
 from dashboard.urls import dashboard_patterns, site_patterns
 from dashboard.views.errors import without_slash
@@ -19,7 +20,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     # After the include: of two patterns with one name, reverse() takes the last.
     path("login", account.login, name="account_login"),
-    path("signup", account.signup, name="account_signup"),
+    path("signup", paced(account.signup), name="account_signup"),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("<path:page>/", without_slash),

@@ -42,6 +42,11 @@ KEY_ACT = ("method", "login hidden denied denied moved moved moved denied")
 MANAGES_PEOPLE = "login hidden denied denied denied moved moved denied"
 OWNS = ("login ok denied denied denied denied ok denied", "login form denied denied denied denied form denied")
 SIGNED_IN = ("login ok ok ok ok ok ok ok", "login form form form form form form form")
+SIGNED_IN_READ = (SIGNED_IN[0], "method")
+OWN_PAGE = ("login ok ok ok ok ok ok ok", "method")
+#: Asks for a proof of who it is first, or leads back to where that is asked.
+PROVED = ("login moved moved moved moved moved moved moved", "login moved moved moved moved moved moved moved")
+PROVED_KEPT = ("login moved moved moved moved moved moved denied", "login moved moved moved moved moved moved denied")
 ADMIN_PAGE = ("gate gate gate gate gate gate gate ok", "gate gate gate gate gate gate gate ok")
 ADMIN_DENIED = ("gate gate gate gate gate gate gate denied", "gate gate gate gate gate gate gate denied")
 ADMIN_HIDDEN = ("gate gate gate gate gate gate gate hidden", "gate gate gate gate gate gate gate hidden")
@@ -66,6 +71,13 @@ TABLE: dict[str, tuple[str, str]] = {
     "favicon.ico": ("moved", "method"),
     # a workspace's pages: ``other`` sees their own workspace there, and nothing of this one
     "dashboard": MEMBERS,
+    # a person's own account, whatever their workspace
+    "dashboard/account": OWN_PAGE,
+    "dashboard/account/name": ("method", OWN_PAGE[0].replace("ok", "moved")),
+    "dashboard/account/log": OWN_PAGE,
+    "dashboard/account/delete": PROVED_KEPT,
+    "dashboard/account/delete/confirm": (PROVED[0], PROVED[0]),
+    "dashboard/account/deleted": READ_ONLY,
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
     "dashboard/workspaces/new": ("login ok ok ok ok ok ok denied", "login form form form form form form denied"),
     "dashboard/workspace": (MEMBERS[0], "login form denied denied denied form form denied"),
@@ -126,7 +138,37 @@ TABLE: dict[str, tuple[str, str]] = {
     "accounts/password/reset/key/done/": READ_ONLY,
     "accounts/confirm-email/": READ_ONLY,
     r"accounts/^confirm-email/(?P<key>[-:\w]+)/$": ("ok", "hidden"),
+    "accounts/login/code/": ("ok moved moved moved moved moved moved moved", "form moved moved moved moved moved moved moved"),
     "accounts/login/code/confirm/": ("moved", "moved"),
+    # second factors, passkeys, sessions, providers
+    "accounts/2fa/": SIGNED_IN_READ,
+    "accounts/2fa/authenticate/": ("moved", "moved"),
+    "accounts/2fa/reauthenticate/": SIGNED_IN,
+    "accounts/2fa/totp/activate/": PROVED,
+    "accounts/2fa/totp/deactivate/": PROVED,
+    "accounts/2fa/webauthn/": SIGNED_IN_READ,
+    "accounts/2fa/webauthn/add/": PROVED,
+    "accounts/2fa/webauthn/reauthenticate/": SIGNED_IN,
+    "accounts/2fa/webauthn/keys/<int:pk>/remove/": PROVED,
+    "accounts/2fa/webauthn/keys/<int:pk>/edit/": PROVED,
+    "accounts/2fa/webauthn/login/": ("moved", "moved"),
+    "accounts/2fa/recovery-codes/": ("login hidden hidden hidden hidden hidden hidden hidden", "method"),
+    "accounts/2fa/recovery-codes/generate/": PROVED,
+    "accounts/2fa/recovery-codes/download/": ("login hidden hidden hidden hidden hidden hidden hidden", "method"),
+    "accounts/sessions/": SIGNED_IN,
+    "accounts/sessions/<int:session_id>/end": ("method", "login hidden hidden hidden hidden hidden hidden hidden"),
+    "accounts/3rdparty/": SIGNED_IN,
+    "accounts/3rdparty/signup/": ("moved", "moved"),
+    "accounts/3rdparty/login/cancelled/": READ_ONLY,
+    "accounts/3rdparty/login/error/": READ_ONLY,
+    "accounts/google/login/": ("hidden", "hidden"),
+    "accounts/google/login/callback/": ("hidden", "hidden"),
+    "accounts/google/login/token/": ("hidden", "hidden"),
+    "accounts/github/login/": ("hidden", "hidden"),
+    "accounts/github/login/callback/": ("hidden", "hidden"),
+    "accounts/oidc/<provider_id>/login/": ("hidden", "hidden"),
+    "accounts/oidc/^(?P<provider_id>[^/]+)/login/": ("hidden", "hidden"),
+    "accounts/oidc/^(?P<provider_id>[^/]+)/login/callback/": ("hidden", "hidden"),
     # development only, which tests are not
     "dev/mail": ("hidden", "method"),
     "dev/mail/<str:name>": ("hidden", "method"),
