@@ -2,11 +2,13 @@
 
 from django.urls import URLPattern, path
 
+from dashboard.api.routes import api_patterns
 from dashboard.views import (
     buying,
     credits,
     docs,
     keys,
+    management_keys,
     models,
     overview,
     plan,
@@ -16,6 +18,8 @@ from dashboard.views import (
     usage,
     workspaces,
 )
+
+__all__ = ["api_patterns", "dashboard_patterns", "site_patterns"]
 
 site_patterns: tuple[list[URLPattern], str] = (
     [
@@ -54,6 +58,9 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/api-keys", keys.show_keys, name="keys"),
         path("dashboard/api-keys/create", keys.create_key, name="key_create"),
         path("dashboard/api-keys/<slug:prefix>/revoke", keys.revoke_key, name="key_revoke"),
+        path("dashboard/management-keys", management_keys.show_management_keys, name="management_keys"),
+        path("dashboard/management-keys/create", management_keys.create, name="management_key_create"),
+        path("dashboard/management-keys/<slug:prefix>/revoke", management_keys.revoke, name="management_key_revoke"),
     ],
     "dashboard",
 )

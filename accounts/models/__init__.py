@@ -2,8 +2,19 @@
 
 from accounts.models.apikey import ApiKey
 from accounts.models.audit import ActorKind, AuditEntry
+from accounts.models.management_key import IdempotentAnswer, ManagementKey
 from accounts.models.policy import PolicyAcceptance
 from accounts.models.user import User
 from accounts.models.workspace import Membership, Workspace
 
-__all__ = ["ActorKind", "ApiKey", "AuditEntry", "Membership", "PolicyAcceptance", "User", "Workspace"]
+__all__ = [
+    "ActorKind",
+    "ApiKey",
+    "AuditEntry",
+    "IdempotentAnswer",
+    "ManagementKey",
+    "Membership",
+    "PolicyAcceptance",
+    "User",
+    "Workspace",
+]

@@ -123,5 +123,6 @@ def page_context(request: MemberRequest, models: Sequence[ModelInfo] = ()) -> di
     return {
         "keys": [(key, used.get(key.pk, UsageTotals())) for key in keys],
         "may_manage": role_allows(request.membership.role, Permission.MANAGE_KEYS),
+        "may_manage_members": role_allows(request.membership.role, Permission.MANAGE_MEMBERS),
         "sample": first_call(model=sample_model(models)),
     }

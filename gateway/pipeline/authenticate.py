@@ -9,6 +9,7 @@ from gateway.errors import DO_NOT_RETRY, ApiError
 from gateway.store import Store
 from gateway.types import Principal
 from lumyx.lib import clock
+from lumyx.lib.crypto import MANAGEMENT_KEY_PREFIX
 
 HOW = "Send your API key as `Authorization: Bearer lx-…`. Keys are made at /dashboard/api-keys."
 
@@ -52,6 +53,8 @@ async def authenticate_if_given(headers: Iterable[tuple[bytes, bytes]], *, store
     secret = find_secret(headers)
     if secret is None:
         return None
+    if secret.startswith(MANAGEMENT_KEY_PREFIX):
+        raise _refusal("invalid_api_key", f"This is a management key: it calls no models. {HOW}")
     principal = await store.principal(secret)
     if principal is None:
         raise _refusal("invalid_api_key", "Invalid API key")
