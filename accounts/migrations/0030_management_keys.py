@@ -1,9 +1,10 @@
 """Management keys, and the answers to their repeatable requests."""
 
 import django.db.models.deletion
-import lumyx.lib.clock
 from django.conf import settings
 from django.db import migrations, models
+
+import lumyx.lib.clock
 
 
 class Migration(migrations.Migration):

@@ -58,7 +58,7 @@ class AuditSerializer(serializers.Serializer[Any]):
 
     def get_summary(self, entry: Any) -> str:
         """Return the action in words."""
-        return ACTIONS.get(entry.action, entry.action)
+        return ACTIONS.get(entry.action, str(entry.action))
 
 
 class AuditLogView(ManagementView):

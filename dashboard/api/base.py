@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -38,6 +38,7 @@ from lumyx.lib.origin import Origin, acting_as
 #: Bytes of a body.
 BODY_LIMIT = 1024 * 1024
 IDEMPOTENCY_KEY_MAX = 255
+METHODS = ("get", "head", "post", "patch", "delete")
 
 type Answer = tuple[int, Mapping[str, Any]]
 
@@ -76,12 +77,12 @@ class OnlyJSON(BaseContentNegotiation):
 class ManagementView(APIView):
     """An endpoint. ``needs`` says which permission each of its methods takes."""
 
-    http_method_names: ClassVar[list[str]] = ["get", "head", "post", "patch", "delete"]
+    http_method_names = list(METHODS)
     authentication_classes = ()
     permission_classes = ()
     throttle_classes = ()
     parser_classes = (StrictJSONParser,)
-    renderer_classes: ClassVar[tuple[type[BaseRenderer], ...]] = (JSONRenderer,)
+    renderer_classes = (JSONRenderer,)
     content_negotiation_class = OnlyJSON
     needs: ClassVar[Mapping[str, Permission]] = {}
 
@@ -122,11 +123,9 @@ class ManagementView(APIView):
         _add(response, error.headers)
         return response  # type: ignore[return-value]  # rendered already; the framework takes any response
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> Response:
         """Add what every answer says."""
-        finished: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+        finished: Response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
         _add(finished, id_headers(self._request_id))
         if self._pace is not None:
             _add(finished, self._pace.headers)

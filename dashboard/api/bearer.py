@@ -18,7 +18,10 @@ def _refusal(code: str, message: str) -> ApiError:
 
 
 def authenticate(request: HttpRequest) -> Bearer:
-    """Return whose key a request carries. Raises ApiError: 401 for no key that works, 403 for an API key, or a stopped workspace."""
+    """Return whose key a request carries.
+
+    Raises ApiError: 401 for no key that works, 403 for an API key, and for a workspace that is stopped.
+    """
     header = request.META.get("HTTP_AUTHORIZATION", "").strip()
     if not header:
         raise _refusal("missing_api_key", f"No management key was sent. {HOW}")

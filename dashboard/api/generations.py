@@ -69,7 +69,7 @@ class GenerationSerializer(serializers.Serializer[Any]):
 
     def get_usage_source(self, row: Any) -> str:
         """Return who counted the tokens, as clients are told it."""
-        return SOURCES.get(row.usage_source, row.usage_source)
+        return SOURCES.get(row.usage_source, str(row.usage_source))
 
 
 class GenerationsView(ManagementView):

@@ -75,7 +75,8 @@ def _errors_of(path: str, method: str, operation: dict[str, Any]) -> dict[int, s
 
 def openapi(patterns: list[URLPattern]) -> dict[str, Any]:
     """Return the description; ``patterns`` are the management API's."""
-    described: dict[str, Any] = SchemaGenerator(patterns=patterns, api_version=None).get_schema(public=True)
+    generator: Any = SchemaGenerator(patterns=patterns, api_version=None)  # type: ignore[no-untyped-call]
+    described: dict[str, Any] = generator.get_schema(public=True)
     described["paths"] = {
         path if path.startswith(API) else f"{API}{path.lstrip('/')}": operations
         for path, operations in described["paths"].items()

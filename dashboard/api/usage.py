@@ -66,7 +66,8 @@ class UsageSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(required=False)
     key = serializers.CharField(required=False, allow_null=True, help_text="An API key's prefix; null: none.")
     requests = serializers.IntegerField()
-    errors = serializers.IntegerField(help_text="How many of the requests failed.")
+    # The class keeps its own errors: declared fields are moved out of the way.
+    errors = serializers.IntegerField(help_text="How many of the requests failed.")  # type: ignore[assignment]
     input_tokens = serializers.IntegerField(help_text="Without those of caches.")
     cache_read_tokens = serializers.IntegerField()
     cache_write_tokens = serializers.IntegerField()

@@ -44,7 +44,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return the 400 page; why it was refused is in the log only (a suspicious request gets no hints). Programs get the API's error."""
+    """Return the 400 page, or the API's error; why is in the log only (a suspicious request gets no hints)."""
     if request.path.startswith(API):
         return api_error(ApiError(400, "invalid_parameter", "The request's headers or its address are not valid."))
     return render(request, "400.html", status=HTTPStatus.BAD_REQUEST)
