@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from dashboard.api.routes import api_patterns
 from dashboard.views import (
     audit,
     account,
@@ -13,6 +14,7 @@ from dashboard.views import (
     invitations,
     keys,
     members,
+    management_keys,
     models,
     overview,
     plan,
@@ -23,6 +25,8 @@ from dashboard.views import (
     usage,
     workspaces,
 )
+
+__all__ = ["api_patterns", "dashboard_patterns", "site_patterns"]
 
 site_patterns: tuple[list[URLPattern], str] = (
     [
@@ -88,6 +92,9 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/api-keys/<slug:prefix>/rotate", key_changes.rotate_key, name="key_rotate"),
         path("dashboard/api-keys/<slug:prefix>/end-old", key_changes.end_old, name="key_end_old"),
         path("dashboard/api-keys/<slug:prefix>/revoke", keys.revoke_key, name="key_revoke"),
+        path("dashboard/management-keys", management_keys.show_management_keys, name="management_keys"),
+        path("dashboard/management-keys/create", management_keys.create, name="management_key_create"),
+        path("dashboard/management-keys/<slug:prefix>/revoke", management_keys.revoke, name="management_key_revoke"),
     ],
     "dashboard",
 )

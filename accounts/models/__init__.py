@@ -3,6 +3,7 @@
 from accounts.models.apikey import ApiKey
 from accounts.models.audit import ActorKind, AuditEntry
 from accounts.models.invitation import Invitation
+from accounts.models.management_key import IdempotentAnswer, ManagementKey
 from accounts.models.policy import PolicyAcceptance
 from accounts.models.user import User
 from accounts.models.workspace import FormerSlug, Membership, Workspace
@@ -13,6 +14,8 @@ __all__ = [
     "AuditEntry",
     "FormerSlug",
     "Invitation",
+    "IdempotentAnswer",
+    "ManagementKey",
     "Membership",
     "PolicyAcceptance",
     "User",

@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 
 from accounts.services.apikeys import ApiKeyNotFoundError, ApiKeyStateError, InvalidApiKeyOptionError
+from accounts.services.management_keys import (
+    InvalidManagementKeyError,
+    ManagementKeyNotFoundError,
+    ManagementKeyPermissionError,
+)
 from accounts.services.policies import UnknownPolicyError
 from accounts.services.users import EmailTakenError, InvalidEmailError
 from accounts.services.workspaces import (
@@ -27,7 +32,10 @@ REFUSALS = (
     InvalidApiKeyOptionError,
     InvalidCreditError,
     InvalidEmailError,
+    InvalidManagementKeyError,
     InvalidWorkspaceNameError,
+    ManagementKeyNotFoundError,
+    ManagementKeyPermissionError,
     MoneyError,
     PaidSubscriptionError,
     PasswordMismatchError,

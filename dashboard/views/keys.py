@@ -152,5 +152,6 @@ def page_context(request: MemberRequest, models: Sequence[ModelInfo] = ()) -> di
     return {
         "rows": key_rows(request.workspace.pk),
         "may_manage": role_allows(request.membership.role, Permission.MANAGE_KEYS),
+        "may_manage_members": role_allows(request.membership.role, Permission.MANAGE_MEMBERS),
         "sample": first_call(model=sample_model(models)),
     }

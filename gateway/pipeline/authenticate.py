@@ -10,6 +10,7 @@ from gateway.pipeline.arrival import Arrival, client_address
 from gateway.store import Store
 from gateway.types import Principal
 from lumyx.lib import clock
+from lumyx.lib.crypto import MANAGEMENT_KEY_PREFIX
 
 HOW = "Send your API key as `Authorization: Bearer lx-…`. Keys are made at /dashboard/api-keys."
 
@@ -56,6 +57,8 @@ async def authenticate_if_given(arrival: Arrival, *, store: Store, proxies: int)
     secret = find_secret(arrival.headers)
     if secret is None:
         return None
+    if secret.startswith(MANAGEMENT_KEY_PREFIX):
+        raise _refusal("invalid_api_key", f"This is a management key: it calls no models. {HOW}")
     principal = await store.principal(secret)
     if principal is None:
         raise _refusal("invalid_api_key", "Invalid API key")

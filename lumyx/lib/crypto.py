@@ -89,3 +89,20 @@ def api_key_is_well_formed(secret: str) -> bool:
 def api_key_digest(secret: str, *, pepper: bytes) -> bytes:
     """Return the HMAC-SHA-256 under which a key is stored and looked up (32 bytes)."""
     return hmac.digest(pepper, secret.encode(), "sha256")
+
+
+MANAGEMENT_KEY_PREFIX = "lm-"
+
+
+def new_management_key() -> str:
+    """Return a new management key: "lm-", and the same form as an API key's."""
+    body = base62(int.from_bytes(secrets.token_bytes(32), "big"), width=SECRET_WIDTH)
+    return MANAGEMENT_KEY_PREFIX + body + _checksum(body)
+
+
+def management_key_is_well_formed(secret: str) -> bool:
+    """Tell whether the form and checksum are right, so that a typo costs no look-up."""
+    body = secret.removeprefix(MANAGEMENT_KEY_PREFIX)
+    if len(body) != SECRET_WIDTH + CHECKSUM_WIDTH or len(body) == len(secret) or not secret.isascii():
+        return False
+    return body[-CHECKSUM_WIDTH:] == _checksum(body[:-CHECKSUM_WIDTH])

@@ -134,6 +134,22 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# The management API (dashboard.api): its views bring their own authentication, parser and renderer.
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema", "UNAUTHENTICATED_USER": None}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "LumyxAI API",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dashboard.api.openapi.complete",
+    ],
+}
+#: Requests a minute that one management key may send.
+LUMYX_MANAGEMENT_PER_MINUTE = 120
+
 # Payments. Without a key they are off; without a secret the webhook refuses. Several secrets: one is being replaced.
 STRIPE_SECRET_KEY = ""
 STRIPE_WEBHOOK_SECRETS: list[str] = []

@@ -29,6 +29,7 @@ LUMYX_HEAD_DEADLINE = LUMYX_BODY_DEADLINE = LUMYX_READ_DEADLINE = float(
 # Below twenty seconds a short outage would find holds closed, and their credit spent by other requests.
 LUMYX_HOLD_LEASE = env.integer("HOLD_LEASE_SECONDS", 45, low=20, high=3600)
 LUMYX_USAGE_RETENTION_MONTHS = env.integer("LUMYX_USAGE_RETENTION_MONTHS", 0, high=1200)
+LUMYX_MANAGEMENT_PER_MINUTE = env.integer("MANAGEMENT_REQUESTS_PER_MINUTE", 120, low=1, high=100_000)
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 
 STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY", "")
