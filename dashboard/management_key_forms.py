@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from django import forms
 
-from dashboard.forms import CreateKeyForm
+from dashboard.key_forms import KeyForm
 from lumyx.lib import clock
 
 
@@ -25,7 +25,7 @@ class CreateManagementKeyForm(forms.Form):
         choices=[*ACCESS.items()], initial="read", error_messages={"required": "Choose what the key may do."}
     )
     expires = forms.ChoiceField(
-        choices=[*CreateKeyForm.EXPIRY_DAYS.items()],
+        choices=[*KeyForm.EXPIRY_DAYS.items()],
         required=False,
         error_messages={"invalid_choice": "Choose one of the list."},
     )

@@ -4,17 +4,17 @@ from django.urls import URLPattern, path
 
 from dashboard.api.routes import api_patterns
 from dashboard.views import (
-    audit,
     account,
     account_deletion,
+    audit,
     buying,
     credits,
     docs,
-    key_changes,
     invitations,
+    key_changes,
     keys,
-    members,
     management_keys,
+    members,
     models,
     overview,
     plan,

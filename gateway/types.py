@@ -50,6 +50,7 @@ class Principal:
     def is_limited_to_models(self) -> bool:
         """Whether the key may call some models only."""
         return bool(self.allowed_models or self.allowed_prefixes)
+
     #: The workspace is being deleted.
     closing: bool = False
 

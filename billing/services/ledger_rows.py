@@ -83,7 +83,12 @@ def facts_of(cursor: Cursor[Any], admissions: Sequence[Admission]) -> tuple[list
         sql.ADMISSION_FACTS, [array(a.request_id for a in admissions), array(a.api_key_id for a in admissions)]
     )
     rows = cursor.fetchall()
-    return [AdmissionFacts(*row[1:9], budgets=limits_in(row[9:])) for row in rows], rows[0][0]
+    return [_facts_in(row) for row in rows], rows[0][0]
+
+
+def _facts_in(row: Sequence[Any]) -> AdmissionFacts:
+    workspace, revoked, expired, disabled, orphaned, version, wallet, amount, *budgets = row[1:]
+    return AdmissionFacts(workspace, revoked, expired, disabled, orphaned, version, wallet, amount, limits_in(budgets))
 
 
 def place_holds(cursor: Cursor[Any], desk: AdmissionDesk) -> None:

@@ -11,13 +11,13 @@ from accounts.roles import Permission
 from accounts.selectors.apikeys import api_keys_of
 from accounts.services.apikeys import (
     ApiKeyNotFoundError,
+    ApiKeyStateError,
     InvalidApiKeyOptionError,
     KeyPermissionError,
     create_api_key,
     revoke_api_key,
 )
-from accounts.services.audit import record
-from accounts.services.key_changes import ApiKeyIsRevokedError, change_api_key
+from accounts.services.key_changes import change_api_key
 from dashboard.api.base import Answer, ManagementView
 from dashboard.api.cursors import decode_cursor, row_id
 from dashboard.api.fields import LimitQuery, StrictSerializer, page_of
@@ -124,7 +124,6 @@ class KeysView(ManagementView):
                 raise invalid(str(error)) from error
             except KeyPermissionError as error:  # the maker's role changed since the key was let in
                 raise ApiError(403, "scope_missing", str(error)) from error
-            _record("api_key.created", new.row, {"name": new.row.name, "test": new.row.is_test})
             return 201, {**KeySerializer(new.row).data, "secret": new.secret}
 
         return self.change_once(act)
@@ -151,15 +150,13 @@ class KeyView(ManagementView):
 
         def act() -> Answer:
             try:
-                key, changed = change_api_key(workspace_id=self.workspace_id, prefix=prefix, **wanted)
+                key = change_api_key(workspace_id=self.workspace_id, prefix=prefix, **wanted)
             except ApiKeyNotFoundError as error:
                 raise not_found("such API key") from error
-            except ApiKeyIsRevokedError as error:
+            except ApiKeyStateError as error:
                 raise conflict(str(error)) from error
             except InvalidApiKeyOptionError as error:
                 raise invalid(str(error)) from error
-            if changed:
-                _record("api_key.changed", key, {"name": key.name, "changed": changed})
             return 200, KeySerializer(key).data
 
         return self.change(act)
@@ -169,13 +166,10 @@ class KeyView(ManagementView):
         """Revoke an API key for good; the answer is the key. Twice is fine."""
 
         def act() -> Answer:
-            was_revoked = self._key(prefix).state == "revoked"
             try:
                 key = revoke_api_key(workspace_id=self.workspace_id, prefix=prefix)
             except ApiKeyNotFoundError as error:
                 raise not_found("such API key") from error
-            if not was_revoked:
-                _record("api_key.revoked", key, {"name": key.name})
             return 200, KeySerializer(key).data
 
         return self.change(act)
@@ -185,7 +179,3 @@ class KeyView(ManagementView):
         if key is None:
             raise not_found("such API key")
         return key
-
-
-def _record(action: str, key: "ApiKey", details: dict[str, Any]) -> None:
-    record(action, workspace_id=key.workspace_id, target=("api_key", key.pk, str(key)), details=details)

@@ -1,7 +1,7 @@
 """Nobody learns by the time of an answer whether an address has an account: 300 tries each, known and unknown, in turn.
 
-With argon2, made cheap so that the test is short. The bound is generous: half a millisecond and a fifth of a median, or three standard errors of
-the difference of medians, whichever is more. What it would catch is a missing hash, or a missing message.
+With argon2, made cheap so that the test is short. The bound is generous: half a millisecond and a fifth of a median, or three
+standard errors of the difference of medians, whichever is more. What it would catch is a missing hash, or a missing message.
 """
 
 import gc
@@ -14,6 +14,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.services.users import create_user
 from tests.factories import PASSWORD, make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -31,7 +32,7 @@ class QuickArgon2(Argon2PasswordHasher):
 def _as_in_production(settings: Settings) -> Iterator[None]:
     settings.PASSWORD_HASHERS = [f"{__name__}.QuickArgon2"]
     for number in range(TRIES):
-        make_user(f"known{number}@example.com", password=None)
+        create_user(f"known{number}@example.com", password=None, verified=True)
     make_user("known@example.com", password=PASSWORD)
     gc.collect()
     gc.disable()
@@ -44,7 +45,8 @@ def times_of(ask: Callable[[str, int], float | None]) -> tuple[list[float], list
 
     ``ask`` may return seconds that it only pretended to wait.
     """
-    known, unknown = [], []
+    known: list[float] = []
+    unknown: list[float] = []
     for kind in ("known", "unknown"):  # what is only slow once
         ask(kind, 0)
     for number in range(TRIES):
@@ -62,7 +64,9 @@ def assert_alike(known: list[float], unknown: list[float]) -> None:
     spread = sum(_spread(times) ** 2 for times in (known, unknown)) ** 0.5
     noise = 3 * 1.25 * spread / TRIES**0.5
     bound = max(noise, 0.0005 + max(medians) / 5)
-    assert abs(medians[0] - medians[1]) <= bound, f"known {medians[0]:.5f} s, unknown {medians[1]:.5f} s, bound {bound:.5f} s"
+    assert abs(medians[0] - medians[1]) <= bound, (
+        f"known {medians[0]:.5f} s, unknown {medians[1]:.5f} s, bound {bound:.5f} s"
+    )
 
 
 def _spread(times: list[float]) -> float:

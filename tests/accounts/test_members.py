@@ -186,9 +186,7 @@ def test_of_two_transfers_at_once_one_happens() -> None:
     workspace = make_workspace(owner=owner)
     heirs = [make_member(workspace, Role.ADMIN) for _ in range(2)]
     ids = [member_of(workspace, heir).pk for heir in heirs]
-    answers = at_once(
-        *(lambda id=id: transfer_ownership(workspace.pk, member_id=id, by=owner) for id in ids)  # type: ignore[misc]
-    )
+    answers = at_once(*(lambda id=id: transfer_ownership(workspace.pk, member_id=id, by=owner) for id in ids))
     refused = [answer for answer in answers if isinstance(answer, NotAllowedError)]
     assert len(refused) == 1
     assert Membership.objects.filter(workspace=workspace, role=Role.OWNER).count() == 1

@@ -216,6 +216,6 @@ def test_an_account_there_belongs_to_one_account_here(provider: OpenIDServer) ->
 def test_turning_back_there_and_lies_are_pages_not_crashes(client: Client, provider: OpenIDServer) -> None:
     assert "/accounts/3rdparty/login/cancelled/" in there_and_back(client, link="no")
     assert "That did not work" in client.get("/accounts/oidc/oidc/login/callback/?code=x&state=forged").text
-    provider.client_secret = "changed since"  # noqa: S105  the stand-in's
+    provider.client_secret = "changed since"
     assert "That did not work" in there_and_back(client)
     assert not User.objects.exists()

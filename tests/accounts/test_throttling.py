@@ -72,9 +72,7 @@ def test_of_a_thousand_accounts_one_address_tries_ten(dana: User) -> None:
     assert AuditEntry.objects.filter(action="account.sign_in_failed").count() == 10
 
 
-def test_a_day_of_patience_brings_a_hundred_guesses_and_no_more(
-    dana: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_day_of_patience_brings_a_hundred_guesses_and_no_more(dana: User, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_900_000_000.0
     monkeypatch.setattr("allauth.core.internal.ratelimit.time.time", lambda: now)
     with without_pages():
@@ -158,7 +156,7 @@ def test_without_redis_tries_raise_and_passwords_fall_back_to_memory(dana: User,
         forget_tries("second_factor", subject="1")
     with pytest.raises(TriesUnknownError):
         use_once("1", subject="1", seconds=1)
-    caches["default"].memory.clear()
+    caches["default"].memory.clear()  # type: ignore[attr-defined]
     for _ in range(20):
         Client().post("/login", {"login": dana.email, "password": "wrong"})
     assert looked_at(dana) == 5

@@ -86,7 +86,7 @@ def test_another_workspaces_slug_is_taken(cast: Cast) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_take_one_slug_at_once_one_has_it() -> None:
     first, second = make_workspace(), make_workspace()
-    answers = at_once(*(lambda pk=pk: change_workspace(pk, slug="wanted") for pk in (first.pk, second.pk)))  # type: ignore[misc]
+    answers = at_once(*(lambda pk=pk: change_workspace(pk, slug="wanted") for pk in (first.pk, second.pk)))
     assert sum(isinstance(answer, WorkspaceExistsError) for answer in answers) == 1
     assert Workspace.objects.filter(slug="wanted").count() == 1
 

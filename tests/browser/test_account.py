@@ -1,7 +1,6 @@
 """Accounts in a real browser: from sign-up to the first request, second factors, a passkey, a provider, and the end of it all."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -169,9 +168,9 @@ def test_an_app_is_set_up_and_asked_for(open_page: OpenPage, browser: Browser) -
 
 
 @pytest.fixture
-def named_site(live_server: LiveServer) -> Iterator[str]:
+def named_site(live_server: LiveServer) -> str:
     """Return the site's address by name: passkeys belong to names, not to numbers."""
-    yield live_server.url.replace("127.0.0.1", "localhost")
+    return live_server.url.replace("127.0.0.1", "localhost")
 
 
 def test_a_passkey_is_added_named_used_and_removed(open_page: OpenPage, named_site: str) -> None:

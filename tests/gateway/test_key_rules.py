@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,6 +70,10 @@ def key() -> NewApiKey:
     return create_api_key(workspace=workspace, name="k", created_by=workspace.owner)
 
 
+def _listens(store: Any) -> bool:
+    return bool(store._principals.lifetime > 10 and store._admissions._link.is_up)
+
+
 @pytest.fixture
 async def processes(key: NewApiKey) -> AsyncIterator[list[Process]]:
     """Two gateways as two processes have them: each with its own cache, connections and listener."""
@@ -80,7 +85,7 @@ async def processes(key: NewApiKey) -> AsyncIterator[list[Process]]:
         async with asyncio.timeout(15):
             while not await store.ping():
                 await asyncio.sleep(0.02)
-        await eventually(lambda store=store: store._principals.lifetime > 10 and store._admissions._link.is_up)
+        await eventually(partial(_listens, store))
     yield made
     for process in made:
         await process.close()
@@ -145,7 +150,7 @@ def remove(key: NewApiKey) -> None:
 
 
 def shut_out(key: NewApiKey) -> None:
-    User.objects.filter(pk=key.row.created_by_id).update(is_active=False)
+    User.objects.filter(pk=key.row.created_by_id or 0).update(is_active=False)
 
 
 REFUSALS: list[tuple[Callable[[NewApiKey], object], int, str]] = [

@@ -138,7 +138,10 @@ TABLE: dict[str, tuple[str, str]] = {
     "accounts/password/reset/key/done/": READ_ONLY,
     "accounts/confirm-email/": READ_ONLY,
     r"accounts/^confirm-email/(?P<key>[-:\w]+)/$": ("ok", "hidden"),
-    "accounts/login/code/": ("ok moved moved moved moved moved moved moved", "form moved moved moved moved moved moved moved"),
+    "accounts/login/code/": (
+        "ok moved moved moved moved moved moved moved",
+        "form moved moved moved moved moved moved moved",
+    ),
     "accounts/login/code/confirm/": ("moved", "moved"),
     # second factors, passkeys, sessions, providers
     "accounts/2fa/": SIGNED_IN_READ,

@@ -9,7 +9,7 @@ import lumyx.lib.clock
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_audit"),
+        ("accounts", "0005_teams"),
     ]
 
     operations = [

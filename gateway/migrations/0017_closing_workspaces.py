@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
     """Watches one column more."""
 
     dependencies = [
-        ("gateway", "0015_sums_by_upstream"),
-        ("accounts", "0020_teams"),
+        ("gateway", "0016_changed_keys"),
+        ("accounts", "0005_teams"),
     ]
     operations = [migrations.RunSQL(_watch((*_WATCHED, "deletion_planned_at")), _watch(_WATCHED))]
