@@ -12,7 +12,7 @@ bootstrap:
 run: bootstrap ## Start everything on this machine: PORT (8000), WEB_CONCURRENCY (1); Ctrl-C stops it
 	@exec .venv/bin/python -m lumyx.supervisor
 
-test: bootstrap ## Run all tests; ARGS goes to the first pytest (ARGS="-k ledger -n 2 --dist loadfile")
+test: bootstrap ## Run all tests; ARGS goes to the first pytest (ARGS="-k ledger -n 0")
 	@scripts/test $(ARGS)
 
 check: bootstrap ## Format, lint, types, import contracts, templates, settings, migrations
