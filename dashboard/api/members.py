@@ -113,7 +113,6 @@ class MemberView(ManagementView):
                 remove_member(self.bearer.key.workspace, user=member.user)
             except OwnerIsFixedError as error:
                 raise conflict(str(error)) from error
-            self._record("member.removed", member, {"role": str(member.role)})
             return 204, {}
 
         return self.change(act)

@@ -74,6 +74,8 @@ async def serve(arrival: Arrival, gateway: Gateway) -> None:
 def quote_view(exchange: Exchange, budget: Budget, answer: Admitted) -> dict[str, Any]:
     """Return the quote; ``answer`` is what the ledger would say. Where it would refuse, the quote is of the whole wish."""
     model, is_affordable = exchange.served_model(), answer.refusal is None
+    # The budget that refuses it leaves less than the balance.
+    left = answer.available if answer.budget is None else min(answer.available, answer.budget.left)
     most = answer.held if is_affordable else budget.most
     ceiling = budget.ceiling_for(most)
     writes = not isinstance(exchange.request, EmbeddingsRequest)
@@ -88,7 +90,7 @@ def quote_view(exchange: Exchange, budget: Budget, answer: Admitted) -> dict[str
         "max_tokens": ceiling if writes else None,
         "affordable": is_affordable,
         "refusal": None if answer.refusal is None else answer.refusal.value,
-        "affordable_max_tokens": budget.affordable(max(0, answer.available)) if writes else None,
+        "affordable_max_tokens": budget.affordable(max(0, left)) if writes else None,
         "available": nano_to_usd(answer.available),
         "estimate": _estimate(exchange, budget, ceiling),
         "price": {"id": model.price_id, "free": model.is_free, "per_million": rates_view(model.rates)},

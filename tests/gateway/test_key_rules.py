@@ -107,6 +107,7 @@ async def call(
     data = json.dumps(body).encode()
     client = Client(path=path, headers=[("x-api-key", secret), ("content-length", str(len(data)))], parts=[data])
     client.scope["client"] = (peer, 1234) if peer else None
+    client.scope["query_string"] = b"protocol=chat" if path.endswith("/quote") else b""
     async with asyncio.timeout(20):
         return await client.run(process.gateway_app)
 
@@ -317,6 +318,7 @@ async def test_a_budget_lowers_the_ceiling_and_names_what_fits(processes: list[P
     assert refused.json()["error"]["type"] == "billing_error"
     quote = await call(processes[0], key.secret, path="/api/v1/quote", max_tokens=ceiling + 500)
     assert (quote.json()["affordable"], quote.json()["refusal"]) == (False, "key_budget_exceeded")
+    assert f"max_tokens up to {quote.json()['affordable_max_tokens']} fits" in message
 
 
 async def test_200_requests_at_once_on_two_gateways_never_exceed_a_budget_of_a_cent(

@@ -286,7 +286,7 @@ def books_after(events: list[Record], account: Account) -> tuple[Counter[tuple[s
     return lines, balance.posted, balance.frozen
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=steps, seed=st.integers(0, 2**32), copies=st.integers(1, 3))
 def test_in_any_order_and_however_often_the_events_come_the_books_are_the_same(
     fake: FakeStripe, story: list[tuple[str, int]], seed: int, copies: int

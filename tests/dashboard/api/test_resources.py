@@ -63,7 +63,11 @@ def test_a_made_key_works_and_its_secret_is_seen_once(managed: Managed, settings
     assert managed.alice.get(f"{BASE}/keys/{view['prefix']}").json() == view
     assert secret not in managed.alice.get(f"{BASE}/keys").content.decode()
     act = newest_act(managed)
-    assert (act.action, act.actor_kind, act.target_name[:11]) == ("api_key.created", "key", view["prefix"])
+    assert (act.action, act.actor_kind, act.target_name[: len(view["prefix"])]) == (
+        "api_key.created",
+        "key",
+        view["prefix"],
+    )
     assert secret not in str(act.details)
 
 
@@ -82,7 +86,7 @@ def test_a_key_is_changed_where_the_body_says_so_only(managed: Managed) -> None:
     after = managed.alice.patch(path, {"allowed_models": ["a"]}, content_type=JSON).json()
     assert after == before | {"allowed_models": ["a"]}
     act = newest_act(managed)
-    assert (act.action, act.details["changed"]) == ("api_key.changed", ["allowed_models"])
+    assert (act.action, list(act.details)) == ("api_key.changed", ["allowed_models"])
     lines = AuditEntry.objects.count()
     assert managed.alice.patch(path, {"allowed_models": ["a"]}, content_type=JSON).json() == after
     assert AuditEntry.objects.count() == lines
@@ -277,7 +281,7 @@ def test_a_refused_change_changes_nothing_and_is_not_written_down(
     managed: Managed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines, keys = AuditEntry.objects.count(), ApiKey.objects.count()
-    monkeypatch.setattr("dashboard.api.keys.record", lambda *_args, **_more: 1 / 0)
+    monkeypatch.setattr("accounts.services.audit.record", lambda *_args, **_more: 1 / 0)
     broken = managed.alice.post(f"{BASE}/keys", {"name": "a"}, content_type=JSON)
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "internal_error")
     assert (AuditEntry.objects.count(), ApiKey.objects.count()) == (lines, keys)
