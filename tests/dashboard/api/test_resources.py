@@ -270,7 +270,7 @@ def test_the_audit_log_is_filtered(managed: Managed) -> None:
         return [line["action"] for line in managed.alice.get(f"{BASE}/audit-log", query).json()["data"]]
 
     assert actions()[:2] == ["member.removed", "api_key.created"]
-    assert actions(action="api_key") == ["api_key.created"]
+    assert set(actions(action="api_key")) == {"api_key.created"}
     assert actions(action="member.removed") == ["member.removed"]
     assert actions(until="2001-01-01T00:00:00Z") == []
     assert actions(since="2001-01-01T00:00:00Z") == actions()
