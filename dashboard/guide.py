@@ -34,6 +34,7 @@ SLUGS = (
     "errors",
     "limits",
     "billing",
+    "teams",
     "management-api",
 )
 
