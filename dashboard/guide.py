@@ -35,6 +35,7 @@ SLUGS = (
     "limits",
     "billing",
     "teams",
+    "accounts",
     "management-api",
 )
 
