@@ -10,7 +10,7 @@ from accounts.models import ApiKey, AuditEntry, Membership
 from accounts.roles import Role
 from accounts.selectors.principals import principal_row
 from accounts.services.apikeys import create_api_key
-from gateway.services.rollups import aggregate_usage
+from gateway.services.rollups import roll_up
 from lumyx.lib import clock
 from lumyx.lib.crypto import api_key_digest
 from tests.dashboard.api.conftest import BASE, Managed, key_of_role, program
@@ -183,11 +183,13 @@ def test_usage_is_summed_as_asked_before_and_after_the_roll_up(managed: Managed)
     start = long_ago.date().isoformat()
 
     def usage(group_by: str) -> list[dict[str, Any]]:
-        data: list[dict[str, Any]] = managed.alice.get(f"{BASE}/usage", {"group_by": group_by, "start": start}).json()["data"]
+        data: list[dict[str, Any]] = managed.alice.get(f"{BASE}/usage", {"group_by": group_by, "start": start}).json()[
+            "data"
+        ]
         return data
 
     before = {by: usage(by) for by in ("day", "hour", "model", "key", "model,day", "day,key,model")}
-    aggregate_usage()
+    roll_up()
     assert {by: usage(by) for by in before} == before
     assert [(group["model"], group["requests"]) for group in before["model"]] == [
         ("m", 3),
@@ -271,7 +273,9 @@ def test_the_audit_log_is_filtered(managed: Managed) -> None:
     assert managed.alice.get(f"{BASE}/audit-log", {"action": "no.such"}).status_code == 400
 
 
-def test_a_refused_change_changes_nothing_and_is_not_written_down(managed: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_change_changes_nothing_and_is_not_written_down(
+    managed: Managed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines, keys = AuditEntry.objects.count(), ApiKey.objects.count()
     monkeypatch.setattr("dashboard.api.keys.record", lambda *_args, **_more: 1 / 0)
     broken = managed.alice.post(f"{BASE}/keys", {"name": "a"}, content_type=JSON)
