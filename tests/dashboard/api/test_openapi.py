@@ -16,15 +16,13 @@ from typing import Any
 import jsonschema
 import pytest
 import schemathesis
-from django.conf import LazySettings, settings
+from django.conf import LazySettings
 from django.core.cache import cache
 from django.core.wsgi import get_wsgi_application
 from django.test import Client
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pytest_django.live_server_helper import LiveServer
-from schemathesis.checks import CHECKS
-from schemathesis.config import GenerationConfig
 
 from dashboard.api.paths import NAMES, is_management
 from dashboard.api.routes import management_patterns
@@ -82,7 +80,9 @@ def test_it_names_every_endpoint_of_the_management_api(document: dict[str, Any])
 def test_the_guide_lists_the_same_endpoints(document: dict[str, Any]) -> None:
     text = (ROOT / "docs/guide/management-api.md").read_text()
     listed = {(path, method.lower()) for method, path in re.findall(r"^\| `(\w+) (\S+)` \|", text, re.MULTILINE)}
-    assert listed - {(OPENAPI, "get")} == {operation for operation in operations(document) if is_management(operation[0])}
+    assert listed - {(OPENAPI, "get")} == {
+        operation for operation in operations(document) if is_management(operation[0])
+    }
 
 
 def test_only_the_management_api_leaves_the_data_plane() -> None:
@@ -147,7 +147,17 @@ def test_a_client_that_is_generated_from_it_lists_keys(
     description.write_bytes(Client().get(OPENAPI).content)
     program = Path(sys.executable).parent / "openapi-python-client"
     subprocess.run(
-        [program, "generate", "--path", description, "--output-path", tmp_path / "out", "--meta", "none", "--fail-on-warning"],
+        [
+            program,
+            "generate",
+            "--path",
+            description,
+            "--output-path",
+            tmp_path / "out",
+            "--meta",
+            "none",
+            "--fail-on-warning",
+        ],
         check=True,
         capture_output=True,
         timeout=120,

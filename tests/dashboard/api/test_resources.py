@@ -10,7 +10,6 @@ from accounts.models import ApiKey, AuditEntry, Membership
 from accounts.roles import Role
 from accounts.selectors.principals import principal_row
 from accounts.services.apikeys import create_api_key
-from gateway.tasks import aggregate_usage
 from lumyx.lib import clock
 from lumyx.lib.crypto import api_key_digest
 from tests.dashboard.api.conftest import BASE, Managed, key_of_role, program
