@@ -192,7 +192,7 @@ def test_usage_is_summed_as_asked_before_and_after_the_roll_up(managed: Managed)
         return data
 
     before = {by: usage(by) for by in ("day", "hour", "model", "key", "model,day", "day,key,model")}
-    roll_up()
+    aggregate_usage()
     assert {by: usage(by) for by in before} == before
     assert [(group["model"], group["requests"]) for group in before["model"]] == [
         ("m", 3),
