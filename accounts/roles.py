@@ -42,7 +42,7 @@ PERMISSION_WORDS: dict[Permission, str] = {
     Permission.VIEW_BILLING: "See credits, payments and the plan",
     Permission.MANAGE_BILLING: "Buy credits, change the plan and automatic top-ups",
     Permission.MANAGE_MEMBERS: "Invite and remove people, and change their roles",
-    Permission.MANAGE_WORKSPACE: "Change the workspace’s name, address and time zone",
+    Permission.MANAGE_WORKSPACE: "Change the workspace’s name, slug and time zone",
     Permission.ACCEPT_POLICIES: "Accept policies for the workspace",
     Permission.VIEW_AUDIT: "See and export the audit log",
     Permission.OWN_WORKSPACE: "Hand the workspace over, or delete it",

@@ -11,6 +11,7 @@ from accounts.roles import ROLE_WORDS, Role
 from accounts.selectors.invitations import invitation_by_digest
 from accounts.selectors.workspaces import members_of
 from accounts.services import closing, invitations, members
+from accounts.services.workspaces import locked_workspace
 from billing.payments import plans
 from billing.selectors.payments import plan_of
 from billing.services.notice_mail import compose
@@ -103,7 +104,10 @@ def plan_deletion(workspace_id: int, *, by: "User") -> "Workspace":
 @transaction.atomic
 def undo_deletion(workspace_id: int, *, by: "User | None") -> "Workspace":
     """Take the deletion back and tell all members. ``by`` None: an operator. Raises what ``closing.undo_deletion`` raises."""
+    was_closing = locked_workspace(workspace_id).is_closing
     workspace = closing.undo_deletion(workspace_id, by=by)
+    if not was_closing:
+        return workspace
     _tell("deletion_undone", workspace_id, _people_of(workspace_id), {"by": by.pk if by else 0})
     return workspace
 

@@ -1,7 +1,9 @@
 """A workspace's settings; making, changing to, handing over, leaving and deleting workspaces."""
 
+from typing import cast
+
 from django.contrib import messages
-from django.http import Http404
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -26,11 +28,11 @@ from billing.payments.errors import PaymentsError
 from billing.selectors.ledger import balance_of
 from billing.selectors.payments import plan_of
 from dashboard.flows import teams
-from dashboard.guards import WORKSPACE_KEY, MemberRequest, member_required
+from dashboard.guards import WORKSPACE_KEY, MemberRequest, current_membership, member_required
 from dashboard.team_forms import NewWorkspaceForm, TransferForm, TypedNameForm, WorkspaceSettingsForm
 from lumyx.lib import clock
 
-PAGE = "dashboard/workspace.html"
+PAGE, NOWHERE_PAGE = "dashboard/workspace.html", "dashboard/no_workspace.html"
 NEW_PAGE, TRANSFER_PAGE, DELETE_PAGE = (f"dashboard/workspace_{name}.html" for name in ("new", "transfer", "delete"))
 
 
@@ -46,9 +48,20 @@ def switch_workspace(request: MemberRequest) -> HttpResponseBase:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+def new_workspace(request: HttpRequest) -> HttpResponseBase:
+    """Make another workspace for this person, and change to it; also for somebody who is in none, and so has no dashboard."""
+    known = cast("MemberRequest", request)
+    if request.method == "POST" and request.user.is_authenticated and current_membership(known) is None:
+        return _make_workspace(known, NOWHERE_PAGE)
+    return _another_workspace(request)
+
+
 @member_required(Permission.VIEW, while_closing=True)
-def new_workspace(request: MemberRequest) -> HttpResponseBase:
-    """Make another workspace for this person, and change to it."""
+def _another_workspace(request: MemberRequest) -> HttpResponseBase:
+    return _make_workspace(request, NEW_PAGE)
+
+
+def _make_workspace(request: MemberRequest, page: str) -> HttpResponseBase:
     form = NewWorkspaceForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -62,7 +75,7 @@ def new_workspace(request: MemberRequest) -> HttpResponseBase:
             messages.success(request, f"{workspace.name} is there, and it is yours.")
             return redirect("dashboard:overview")
     status = 422 if request.method == "POST" else 200
-    return render(request, NEW_PAGE, {"form": form}, status=status)
+    return render(request, page, {"form": form}, status=status)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -258,6 +258,22 @@ def test_another_workspace_is_made_and_changed_to(cast: Cast) -> None:
         assert bob.post(reverse("dashboard:workspace_new"), {"name": name}).status_code == 422
 
 
+def test_who_is_in_no_workspace_makes_one(cast: Cast) -> None:
+    dora = signed_in(make_user("dora@example.com"))
+    nowhere = dora.get(reverse("dashboard:overview"))
+    assert nowhere.status_code == 403
+    assert reverse("dashboard:workspace_new") in nowhere.text
+    wrong = dora.post(reverse("dashboard:workspace_new"), {"name": " "})
+    assert (wrong.status_code, "Give the workspace a name." in wrong.text) == (422, True)
+    assert "Dora&#x27;s" in dora.post(reverse("dashboard:workspace_new"), {"name": "Dora's"}, follow=True).text
+    assert dora.get(reverse("dashboard:overview")).status_code == 200
+
+
+def test_keeping_a_workspace_that_nobody_deletes_tells_nobody(cast: Cast) -> None:
+    assert signed_in(cast.alice).post(reverse("dashboard:restore")).status_code == 302
+    assert not Notice.objects.exists()
+
+
 def test_the_owner_hands_over_by_typing_the_name_and_both_are_told(cast: Cast) -> None:
     alice, page = signed_in(cast.alice), reverse("dashboard:transfer")
     form = {"member": str(member_id(cast.workspace, cast.bob)), "name": "Alice's lab"}

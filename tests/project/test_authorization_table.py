@@ -79,7 +79,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/account/delete/confirm": (PROVED[0], PROVED[0]),
     "dashboard/account/deleted": READ_ONLY,
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
-    "dashboard/workspaces/new": ("login ok ok ok ok ok ok denied", "login form form form form form form denied"),
+    # who is in no workspace makes a first one from the page that says so
+    "dashboard/workspaces/new": ("login ok ok ok ok ok ok denied", "login form form form form form form form"),
     "dashboard/workspace": (MEMBERS[0], "login form denied denied denied form form denied"),
     "dashboard/workspace/transfer": OWNS,
     "dashboard/workspace/delete": OWNS,
