@@ -200,6 +200,8 @@ def _grant_change(workspace_id: int, change: Change) -> None:
         source=returns.grant_source(change.source),
         expires_at=change.ends_at + GRACE,
         note=f"Change to {subscriptions.tier_name(change.tier_slug)}",
+        # As for whole months: what is heard of when it is over does not pay for what happened since.
+        repays_debt=change.ends_at + GRACE > clock.now(),
     )
 
 

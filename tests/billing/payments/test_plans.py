@@ -16,6 +16,7 @@ from billing.selectors.tiers import entitlements_of
 from billing.services import ledger, tiers, vip
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD as USD
+from tests.billing.builders import admit_one, settle_one
 from tests.billing.payments.conftest import Shop, hand_in
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +159,26 @@ def test_an_upgrade_is_paid_now_and_gives_the_difference(plan_shop: Shop) -> Non
     catch_up(shop)
     assert Payment.objects.count() == 2
     assert vip_credit(shop) == pytest.approx(4 * USD + preview.credit_now, abs=USD // 50)
+
+
+def test_an_upgrade_that_is_over_when_it_is_heard_of_repays_no_debt(plan_shop: Shop) -> None:
+    shop, account = plan_shop, plan_shop.account
+    shop.fake.advance_to(clock.now() - dt.timedelta(days=90))
+    subscription = shop.subscribe("vip1")
+    item = shop.api().subscriptions.retrieve(subscription)["items"]["data"][0]["id"]
+    price = StripePrice.objects.get(tier_slug="vip2", interval="month").stripe_id
+    shop.api().subscriptions.update(
+        subscription, {"items": [{"id": item, "price": price}], "proration_behavior": "always_invoice"}
+    )
+    shop.api().subscriptions.cancel(subscription)
+    source = account.fund(5 * USD)
+    request = account.request(5 * USD)
+    admit_one(request)
+    settle_one(request, 5 * USD)
+    ledger.clawback(workspace_id=account.id, grant_source=source, source="refund")
+    catch_up(shop)
+    assert {line.grant_source for line in entries_of(account.id, limit=99) if line.grant_source.endswith(":change")}
+    assert balance_of(account.id).by_kind == {"overdraft": -5 * USD}
 
 
 def test_an_upgrade_with_a_failing_card_changes_nothing(plan_shop: Shop) -> None:
