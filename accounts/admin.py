@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+import accounts.audit_admin  # noqa: F401  registers the audit log
 from accounts.forms import AddUserForm, MembershipForm, OperatorSignInForm, WorkspaceForm
 from accounts.models import ApiKey, Membership, PolicyAcceptance, User, Workspace
 from accounts.roles import Role
@@ -15,6 +16,7 @@ from accounts.services.apikeys import revoke_api_key
 from accounts.services.users import EmailTakenError, activate_user, create_user, deactivate_user, mark_email_verified
 from accounts.services.workspaces import (
     OwnerIsFixedError,
+    WorkspaceIsClosingError,
     create_workspace,
     remove_member,
     resume_workspace,
@@ -168,7 +170,7 @@ class PolicyAcceptanceInline(ReadOnlyInline):
     """What a workspace has accepted."""
 
     model = PolicyAcceptance
-    fields = ("policy", "version", "accepted_at", "accepted_by")
+    fields = ("policy", "version", "accepted_at", "accepted_by_user", "accepted_by")
 
 
 @admin.register(Workspace)
@@ -186,14 +188,17 @@ class WorkspaceAdmin(WorkspaceModelAdmin):
     actions = ("suspend", "resume")
     show_full_result_count = False
 
+    KNOWN = (
+        "slug", "time_zone", "created_at", "suspended_at", "suspension_reason", "deletion_due_at", "deleted_at",
+    )  # fmt: skip
+
     def get_fields(self, request: HttpRequest, obj: Workspace | None = None) -> Any:
         """Return name and owner for a new workspace, else all of it."""
-        known = ["slug", "created_at", "suspended_at", "suspension_reason"] if obj else []
-        return ["name", "owner", *known]
+        return ["name", "owner", *(self.KNOWN if obj else ())]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Workspace | None = None) -> list[str]:
         """Fix everything but the name."""
-        return ["owner", "slug", "created_at", "suspended_at", "suspension_reason"] if obj else []
+        return ["owner", *self.KNOWN] if obj else []
 
     def get_inlines(self, request: HttpRequest, obj: Workspace | None) -> Any:
         """Show members once there is a workspace."""
@@ -238,7 +243,10 @@ class WorkspaceAdmin(WorkspaceModelAdmin):
     def resume(self, request: HttpRequest, workspaces: QuerySet[Workspace]) -> None:
         """Let workspaces work again."""
         for workspace in workspaces:
-            resume_workspace(workspace.pk)
+            try:
+                resume_workspace(workspace.pk)
+            except WorkspaceIsClosingError as error:
+                self.message_user(request, str(error), messages.ERROR)
 
 
 @admin.register(ApiKey)

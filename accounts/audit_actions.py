@@ -27,6 +27,7 @@ ACTIONS: dict[str, str] = {
     "workspace.deleted": "Deleted the workspace",
     "workspace.limits_changed": "Changed the workspace's limits",
     "policy.accepted": "Accepted a policy",
+    "audit.exported": "Exported the audit log",
     "billing.checkout_started": "Went to buy credit",
     "billing.plan_checkout_started": "Went to subscribe to a plan",
     "billing.plan_changed": "Changed the plan",
@@ -46,6 +47,9 @@ ACTIONS: dict[str, str] = {
     "account.password_changed": "Changed the password",
     "account.password_reset": "Reset the password",
     "account.email_changed": "Changed the e-mail address",
+    "account.email_added": "Named another e-mail address",
+    "account.email_removed": "Removed an e-mail address",
+    "account.renamed": "Changed their name",
     "account.totp_added": "Added an authenticator app",
     "account.totp_removed": "Removed an authenticator app",
     "account.recovery_codes_made": "Made recovery codes",
@@ -56,4 +60,16 @@ ACTIONS: dict[str, str] = {
     "account.session_ended": "Ended a session",
     "account.deleted": "Deleted the account",
     "operator.changed": "Changed something in the admin",
+}
+
+#: The groups that a log can be narrowed down to, in words: what an action's name begins with.
+GROUPS: dict[str, str] = {
+    "api_key": "API keys",
+    "management_key": "Management keys",
+    "member": "Members",
+    "workspace": "Workspace",
+    "policy": "Policies",
+    "billing": "Billing",
+    "audit": "Audit log",
+    "operator": "Operators",
 }

@@ -1,15 +1,24 @@
-"""Forms: another address for a person, and the admin's for signing in and making users, workspaces and memberships."""
+"""Forms: signing up and in, addresses, and the admin's for signing in and making users, workspaces and memberships.
+
+Those of second factors and passkeys are in accounts.factor_forms.
+"""
 
 from typing import TYPE_CHECKING, Any, cast
 
 from allauth.account.adapter import get_adapter
-from allauth.account.forms import AddEmailForm
+from allauth.account.forms import AddEmailForm, ConfirmLoginCodeForm, RequestLoginCodeForm, SignupForm
+from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
+from allauth.mfa.utils import is_mfa_enabled
 from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.hashers import make_password
+from django.http import HttpRequest, HttpResponse
 
+from accounts.adapters.account import hides_accounts
+from accounts.factor_forms import counted
 from accounts.models import Membership, User, Workspace
 from accounts.roles import Role
-from accounts.selectors.users import address_is_taken, user_by_email
+from accounts.selectors.users import address_is_owned, owns_address, user_by_email
 from accounts.services.users import InvalidEmailError, normalise_email
 from accounts.services.workspaces import InvalidWorkspaceNameError, clean_name
 
@@ -21,15 +30,67 @@ else:
     UserModelForm = WorkspaceModelForm = MembershipModelForm = forms.ModelForm
 
 
+class SignUpForm(SignupForm):  # type: ignore[misc]  # allauth has no types
+    """Signing up. Where addresses are proved, the answer for a taken one is the same, and its owner gets a message."""
+
+    def validate_unique_email(self, value: str) -> str:
+        """Note whether the address is somebody's. Who has only named it, and not proved it, keeps nobody else out."""
+        self.account_already_exists = address_is_owned(value)
+        if self.account_already_exists and not hides_accounts():
+            raise get_adapter().validation_error("email_taken")
+        return value
+
+    def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
+        """Save the sign-up, or take as long as that would have taken."""
+        if self.account_already_exists:
+            make_password(self.cleaned_data["password1"])
+        return cast("tuple[User | None, HttpResponse | None]", super().try_save(request))
+
+
 class AddAddressForm(AddEmailForm):  # type: ignore[misc]  # allauth has no types
-    """Another address for a person. Signing up tells whether an address is taken, so this does too."""
+    """Another address for a person. One that is somebody else's looks the same, and its owner gets a message instead."""
 
     def clean_email(self) -> str:
-        """Refuse an address that is another user's: theirs alone may prove it."""
+        """Return the address. Where nothing is proved, one that is another user's is refused."""
         email = str(super().clean_email())
-        if address_is_taken(email, by_other_than=self.user):
+        if not hides_accounts() and address_is_owned(email, by_other_than=self.user):
             raise get_adapter().validation_error("email_taken")
         return email
+
+
+class ResetPasswordForm(AllauthResetPasswordForm):  # type: ignore[misc]  # allauth has no types
+    """Asking for a new password: only the account whose address it is gets a link."""
+
+    def clean_email(self) -> str:
+        """Leave out accounts that have named the address and not proved it."""
+        email = str(super().clean_email())
+        self.users: list[User] = [user for user in self.users if owns_address(user, email)]
+        return email
+
+
+class CodeRequestForm(RequestLoginCodeForm):  # type: ignore[misc]  # allauth has no types
+    """Asking for a sign-in code: only the account whose address it is gets one."""
+
+    def clean_email(self) -> str:
+        """Leave out an account that has named the address and not proved it."""
+        email = str(super().clean_email()).strip().lower()
+        found: User | None = self._user
+        self._user: User | None = found if found is not None and owns_address(found, email) else None
+        return email
+
+
+class CodeForm(ConfirmLoginCodeForm):  # type: ignore[misc]  # allauth has no types
+    """The code that came by mail; ``subject`` is the address that it was sent to, or would have been."""
+
+    def __init__(self, *args: Any, subject: str = "", **kwargs: Any) -> None:
+        self.subject = subject
+        super().__init__(*args, **kwargs)
+        self.fields["code"].label = "Code from the message"
+
+    def clean_code(self) -> str:
+        """Return the code if it is right, and if the address has not been tried too often."""
+        with counted("code", subject=self.subject):
+            return str(super().clean_code())
 
 
 class OperatorSignInForm(AdminAuthenticationForm):
@@ -43,6 +104,10 @@ class OperatorSignInForm(AdminAuthenticationForm):
             user = cast("User | None", adapter.authenticate(self.request, email=email.lower(), password=password))
             if user is None:
                 raise self.get_invalid_login_error()
+            if is_mfa_enabled(user):
+                raise forms.ValidationError(
+                    "This account has a second factor, which this page cannot ask for. Sign in at /login, then open /admin/."
+                )
             self.confirm_login_allowed(user)
             self.user_cache = user
         return self.cleaned_data

@@ -1,19 +1,27 @@
-"""A person's e-mail addresses, and (in development only) the messages that would have been sent."""
+"""What allauth's pages do not do: addresses kept in step, counted codes, one session ended; and development mail."""
 
-from typing import cast
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import urlsplit
 
-from allauth.account.views import EmailView
+from allauth.account.views import ConfirmLoginCodeView, EmailView
+from allauth.usersessions.adapter import get_adapter as get_sessions_adapter
 from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.csp import CSP
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csp import csp_override
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts import mailbox
 from accounts.models import User
+from accounts.selectors.signin import session_of
 from accounts.services.users import sync_email_verification
 
 
@@ -31,6 +39,47 @@ class AddressesView(EmailView):  # type: ignore[misc]  # allauth has no types
             return redirect("account_email")
         sync_email_verification(User.objects.get(pk=cast("User", request.user).pk))
         return response
+
+
+class CodeView(ConfirmLoginCodeView):  # type: ignore[misc]
+    """allauth's page for a code that came by mail; tries count for the address, from wherever they come."""
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Tell the form whose code it is."""
+        kwargs: dict[str, Any] = super().get_form_kwargs()
+        if self._action != "resend":
+            kwargs["subject"] = str(self._process.state.get("email", ""))
+        return kwargs
+
+
+def leaving(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Let a form of ours lead to another site by a page in between.
+
+    Browsers hold redirects after a form to the policy's form-action, which is this site alone.
+    """
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        target = urlsplit(response.get("Location", ""))
+        if response.status_code != HTTPStatus.FOUND or not target.netloc:
+            return response
+        return render(request, "socialaccount/leaving.html", {"target": target.geturl(), "host": target.hostname})
+
+    return answer
+
+
+@never_cache
+@require_POST
+@login_required
+def end_session(request: HttpRequest, session_id: int) -> HttpResponse:
+    """End one of one's own sessions. 404 for another person's."""
+    found = session_of(cast("User", request.user), session_id=session_id)
+    if found is None:
+        raise Http404
+    get_sessions_adapter().end_sessions([found])
+    messages.success(request, "The session was ended. Whoever used it has to sign in again.")
+    return redirect("dashboard:account")
 
 
 @never_cache

@@ -12,7 +12,7 @@ from billing.money_pages import MoneyPages
 from billing.read_only import ReadOnlyAdmin, WorkspaceRows, dollars, link_to, usd
 from billing.selectors.grants import credit_left_of
 from billing.selectors.ledger import balance_of
-from billing.services.ledger import set_frozen
+from billing.services.by_hand import set_frozen
 from billing.wallet_pages import AdjustPage, FreezePage, GrantPage, UnfreezePage
 from lumyx.lib.money import nano_to_usd
 

@@ -14,12 +14,36 @@ import msgspec
 class Refusal(StrEnum):
     """Why an admission was refused. The first that applies is given, in this order."""
 
+    #: Who made the key has left, been shut out, or may not manage keys any more.
+    KEY_ORPHANED = "key_orphaned"
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
+    KEY_DISABLED = "key_disabled"
+    #: What the key may do has changed since the caller looked: look again, and ask again.
+    KEY_CHANGED = "key_changed"
     WORKSPACE_SUSPENDED = "workspace_suspended"
     QUOTA_EXCEEDED = "quota_exceeded"
     WALLET_FROZEN = "wallet_frozen"
     INSUFFICIENT_CREDITS = "insufficient_credits"
+    #: The key's own, and that of the person who made it over all of their keys.
+    KEY_BUDGET_EXCEEDED = "key_budget_exceeded"
+    MEMBER_BUDGET_EXCEEDED = "member_budget_exceeded"
+
+
+class BudgetLeft(msgspec.Struct, frozen=True, gc=False):
+    """A budget as it stands in the present period. ``kind`` is "key" or "member"; ``resets_at`` None: never."""
+
+    kind: str
+    amount: int
+    period: str
+    spent: int = 0
+    held: int = 0
+    resets_at: dt.datetime | None = None
+
+    @property
+    def left(self) -> int:
+        """What new holds may take; below zero after it was lowered, or a hold that had expired was charged all the same."""
+        return self.amount - self.spent - self.held
 
 
 class QuotaClaim(msgspec.Struct, frozen=True, gc=False):
@@ -34,7 +58,9 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
 
     ``amount`` is the hold it wants; any hold from ``floor`` to ``amount`` will do (floor == amount: all or nothing).
     A free model has amount 0 and a quota claim; it gets a hold of 0, so that the sweeper knows of it.
-    ``ttl`` is in seconds of the database's clock.
+    ``ttl`` is in seconds of the database's clock. ``key_version`` is the version of the key's row by which the caller has judged
+    what the key may do (0: the caller has judged nothing). ``has_budget`` is a hint: the usual case in one statement, which keeps
+    no budgets, is not tried in vain.
     """
 
     request_id: uuid.UUID
@@ -45,6 +71,8 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     floor: int
     ttl: float
     quota: QuotaClaim | None = None
+    key_version: int = 0
+    has_budget: bool = False
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
@@ -59,6 +87,8 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     quota_remaining: int | None = None
     #: The database's time of the decision.
     at: dt.datetime | None = None
+    #: The budget that refused it, before its own hold.
+    budget: BudgetLeft | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):

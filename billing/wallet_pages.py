@@ -9,7 +9,7 @@ from billing.forms import AdjustForm, FreezeForm, GrantForm
 from billing.money_pages import MoneyPage
 from billing.read_only import dollars
 from billing.selectors.ledger import Balance, balance_of
-from billing.services import ledger
+from billing.services import by_hand, ledger
 
 
 def _standing(balance: Balance) -> list[tuple[str, object]]:
@@ -57,7 +57,7 @@ class AdjustPage(MoneyPage):
     def do(self, request: HttpRequest, row: Any, values: Mapping[str, Any]) -> tuple[str, str]:
         """Adjust, once a form."""
         amount = values["amount"]
-        outcome = ledger.adjust(
+        outcome = by_hand.adjust(
             workspace_id=row.pk,
             amount=amount,
             reason=values["reason"],
@@ -106,7 +106,7 @@ class GrantPage(MoneyPage):
 
     def do(self, request: HttpRequest, row: Any, values: Mapping[str, Any]) -> tuple[str, str]:
         """Grant, once a form."""
-        outcome = ledger.grant(
+        outcome = by_hand.grant(
             workspace_id=row.pk,
             kind=values["kind"],
             amount=values["amount"],
@@ -143,7 +143,7 @@ class _FreezingPage(MoneyPage):
         done = "frozen" if self.freezes else "unfrozen"
         if balance_of(row.pk).frozen == self.freezes:
             return "", f"The wallet is {done} already."
-        ledger.set_frozen(workspace_id=row.pk, frozen=self.freezes)
+        by_hand.set_frozen(workspace_id=row.pk, frozen=self.freezes)
         return f"{done.capitalize()}: {values['reason']}", f"The wallet is {done}."
 
 

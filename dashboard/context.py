@@ -1,5 +1,6 @@
 """What every page knows: the theme, where it is, the site's addresses; and, inside a workspace, what the shell shows."""
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +13,7 @@ from accounts import mailbox
 from accounts.roles import Permission, role_allows
 from accounts.selectors.workspaces import memberships_of
 from billing.selectors.ledger import Balance, balance_of
-from dashboard.navigation import ACTIONS, MAIN, RESOURCES, NavItem, items_for
+from dashboard.navigation import ACTIONS, MAIN, RESOURCES, WORKSPACE, NavItem, items_for
 
 if TYPE_CHECKING:
     from accounts.models import Membership, User
@@ -28,9 +29,13 @@ class Shell:
     workspace_name: str
     role: str
     user_initials: str
+    #: When the workspace is deleted; None: it is not planned.
+    closes_at: dt.datetime | None
     #: None for roles that may not see money.
     balance: Balance | None
     main: list[NavItem]
+    #: People, log and settings.
+    team: list[NavItem]
     resources: list[NavItem]
     palette: list[NavItem] = field(default_factory=list)
     #: The person's other workspaces, to change to.
@@ -49,7 +54,7 @@ class Shell:
     @property
     def more(self) -> list[NavItem]:
         """What the menu beside those has."""
-        return [*self.main[TABS:], *self.resources]
+        return [*self.main[TABS:], *self.team, *self.resources]
 
     @property
     def home(self) -> str:
@@ -79,16 +84,18 @@ def build_shell(request: HttpRequest) -> Shell | None:
         return None
     user = cast("User", request.user)  # a member has signed in; membership.user would be one more query
     role = str(membership.role)
-    main, resources = items_for(role, MAIN), items_for(role, RESOURCES)
+    main, team, resources = items_for(role, MAIN), items_for(role, WORKSPACE), items_for(role, RESOURCES)
     sees_money = role_allows(role, Permission.VIEW_BILLING)
     return Shell(
         workspace_name=membership.workspace.name,
         role=role.capitalize(),
+        closes_at=membership.workspace.deletion_due_at,
         user_initials=initials_of(user.name or user.email),
         balance=balance_of(membership.workspace_id) if sees_money else None,
         main=main,
+        team=team,
         resources=resources,
-        palette=[*main, *resources, *items_for(role, ACTIONS)],
+        palette=[*main, *team, *resources, *items_for(role, ACTIONS)],
         others=[other for other in memberships_of(user) if other.pk != membership.pk],
     )
 

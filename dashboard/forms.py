@@ -1,62 +1,14 @@
 """What people type on the dashboard, checked."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django import forms
 
-from lumyx.lib import clock
-
 #: A longer range makes a page that nobody reads; ask twice.
 MAX_RANGE_DAYS = 366
-
-
-class CreateKeyForm(forms.Form):
-    """A new API key: its name, when it ends, whether it is for tests, and what it may call."""
-
-    EXPIRY_DAYS: ClassVar[dict[str, str]] = {
-        "": "Never",
-        "7": "In 7 days",
-        "30": "In 30 days",
-        "90": "In 90 days",
-        "365": "In a year",
-    }
-
-    name = forms.CharField(
-        max_length=80,
-        error_messages={
-            "required": "Give the key a name, so that you know later what uses it.",
-            "max_length": "Use at most 80 characters.",
-        },
-    )
-    expires = forms.ChoiceField(
-        choices=[*EXPIRY_DAYS.items()], required=False, error_messages={"invalid_choice": "Choose one of the list."}
-    )
-    is_test = forms.BooleanField(required=False)
-    allowed_models = forms.MultipleChoiceField(
-        required=False,
-        error_messages={"invalid_choice": "“%(value)s” is not a model of the catalog. Choose from the list."},
-    )
-
-    def __init__(self, *args: Any, model_ids: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["allowed_models"]
-        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101  narrows the type; declared just above
-        field.choices = [(model_id, model_id) for model_id in model_ids]
-
-    def clean_name(self) -> str:
-        """Refuse line breaks and other control characters: names are shown in tables and logs."""
-        name: str = self.cleaned_data["name"]
-        if not name.isprintable():
-            raise forms.ValidationError("Use letters, digits, spaces and signs that can be seen.")
-        return name
-
-    def expires_at(self) -> dt.datetime | None:
-        """Return when the key ends; None: never. Call it on a valid form."""
-        days = self.cleaned_data["expires"]
-        return clock.now() + dt.timedelta(days=int(days)) if days else None
 
 
 class RevokeKeyForm(forms.Form):

@@ -14,10 +14,12 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.roles import GRANTS, Permission, role_allows
 from accounts.selectors.workspaces import membership_of
+from lumyx.lib import clock
 
 if TYPE_CHECKING:
     from django_htmx.middleware import HtmxDetails
@@ -29,6 +31,10 @@ WORKSPACE_KEY = "workspace"
 
 #: What each permission lets a person do, to finish the sentence "Your role does not let you …".
 DEEDS = {
+    Permission.MANAGE_WORKSPACE: "change this workspace",
+    Permission.ACCEPT_POLICIES: "accept policies for this workspace",
+    Permission.VIEW_AUDIT: "see the audit log",
+    Permission.OWN_WORKSPACE: "hand over or delete this workspace",
     Permission.VIEW: "see this workspace",
     Permission.MANAGE_KEYS: "create or revoke API keys",
     Permission.VIEW_BILLING: "see credits and the ledger",
@@ -47,13 +53,15 @@ class MemberRequest(HttpRequest):
 
 
 def member_required[**P](
-    permission: Permission,
+    permission: Permission, *, while_closing: bool = False
 ) -> Callable[
     [Callable[Concatenate[MemberRequest, P], HttpResponseBase]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 ]:
     """Let only members of the current workspace in, and of them only those whose role has ``permission``.
 
     The view gets ``request.membership`` and ``request.workspace``. Its answer is never stored by anybody.
+    Times are shown in the workspace's zone. In a workspace that is being deleted nothing is changed, but by the views that say
+    ``while_closing``.
     Anonymous visitors are sent to sign in and come back; a role that is too small gets a 403 page that names the roles.
     """
 
@@ -62,13 +70,39 @@ def member_required[**P](
     ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
         @wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            response = _answer(cast(MemberRequest, request), permission, lambda known: view(known, *args, **kwargs))
+            def answer(known: MemberRequest) -> HttpResponseBase:
+                if known.workspace.is_closing and not while_closing and known.method not in {"GET", "HEAD"}:
+                    return render(known, "dashboard/closing.html", status=403)
+                return view(known, *args, **kwargs)
+
+            response = _answer(cast(MemberRequest, request), permission, answer)
             response["Cache-Control"] = "no-store, private"
             return response
 
         return guarded
 
     return decorate
+
+
+def person_required(
+    view: Callable[[MemberRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Let everybody in who is signed in, for pages about themselves; the shell is that of their workspace, if they have one."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /) -> HttpResponseBase:
+        known = cast(MemberRequest, request)
+        if not known.user.is_authenticated:
+            response = _send_to_sign_in(known)
+        else:
+            membership = current_membership(known)
+            if membership is not None:
+                known.membership, known.workspace = membership, membership.workspace
+            response = view(known)
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+    return guarded
 
 
 def _answer(
@@ -81,10 +115,11 @@ def _answer(
         return render(request, "dashboard/no_workspace.html", status=403)
     request.membership = membership
     request.workspace = membership.workspace
-    if not role_allows(membership.role, permission):
-        context = {"deed": DEEDS[permission], "roles": roles_with(permission)}
-        return render(request, "dashboard/forbidden.html", context, status=403)
-    return view(request)
+    with timezone.override(clock.zone(membership.workspace.time_zone)):
+        if not role_allows(membership.role, permission):
+            context = {"deed": DEEDS[permission], "roles": roles_with(permission)}
+            return render(request, "dashboard/forbidden.html", context, status=403)
+        return view(request)
 
 
 def current_membership(request: MemberRequest) -> "Membership | None":

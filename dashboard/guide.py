@@ -23,7 +23,21 @@ from dashboard.snippets import Tab, localize, make_tab
 
 FOLDER = Path(settings.BASE_DIR) / "docs" / "guide"
 #: The order of the sidebar and of llms.txt. "index" is /docs itself.
-SLUGS = ("index", "quickstart", "chat-completions", "messages", "embeddings", "models", "errors", "limits", "billing")
+SLUGS = (
+    "index",
+    "quickstart",
+    "chat-completions",
+    "messages",
+    "embeddings",
+    "models",
+    "keys",
+    "errors",
+    "limits",
+    "billing",
+    "teams",
+    "accounts",
+    "management-api",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ MAIN = (
     NavItem("dashboard:credits", "Credits", "wallet", "c", permission=Permission.VIEW_BILLING),
     NavItem("dashboard:plan", "Plan", "gem", "b", permission=Permission.VIEW_BILLING),
 )
+WORKSPACE = (
+    NavItem("dashboard:members", "Members", "users", "t"),
+    NavItem("dashboard:audit", "Audit log", "scroll-text", "a", permission=Permission.VIEW_AUDIT),
+    NavItem("dashboard:workspace", "Settings", "settings", "w"),
+)
 RESOURCES = (
     NavItem("site:models", "Models", "boxes", "m"),
     NavItem("site:docs", "Docs", "book-open", "d"),

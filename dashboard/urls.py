@@ -2,20 +2,31 @@
 
 from django.urls import URLPattern, path
 
+from dashboard.api.routes import api_patterns
 from dashboard.views import (
+    account,
+    account_deletion,
+    audit,
     buying,
     credits,
     docs,
+    invitations,
+    key_changes,
     keys,
+    management_keys,
+    members,
     models,
     overview,
     plan,
+    policies,
     requests,
     site,
     unsubscribe,
     usage,
     workspaces,
 )
+
+__all__ = ["api_patterns", "dashboard_patterns", "site_patterns"]
 
 site_patterns: tuple[list[URLPattern], str] = (
     [
@@ -26,6 +37,7 @@ site_patterns: tuple[list[URLPattern], str] = (
         path("docs/<slug:slug>", docs.page, name="doc"),
         path("docs/<slug:slug>.md", docs.source, name="doc_source"),
         path("unsubscribe/<str:token>", unsubscribe.unsubscribe, name="unsubscribe"),
+        path("invitations/<str:token>", invitations.show_invitation, name="invitation"),
         path("llms.txt", docs.llms, name="llms"),
         path("robots.txt", site.robots, name="robots"),
         path("site.webmanifest", site.webmanifest, name="webmanifest"),
@@ -37,7 +49,29 @@ site_patterns: tuple[list[URLPattern], str] = (
 dashboard_patterns: tuple[list[URLPattern], str] = (
     [
         path("dashboard", overview.show_overview, name="overview"),
+        path("dashboard/account", account.show_account, name="account"),
+        path("dashboard/account/name", account.rename, name="account_rename"),
+        path("dashboard/account/log", account.show_log, name="account_log"),
+        path("dashboard/account/delete", account_deletion.decide, name="account_delete"),
+        path("dashboard/account/delete/confirm", account_deletion.confirm, name="account_confirm_deletion"),
+        path("dashboard/account/deleted", account_deletion.show_deleted, name="account_deleted"),
         path("dashboard/switch", workspaces.switch_workspace, name="switch"),
+        path("dashboard/workspaces/new", workspaces.new_workspace, name="workspace_new"),
+        path("dashboard/workspace", workspaces.show_settings, name="workspace"),
+        path("dashboard/workspace/transfer", workspaces.transfer, name="transfer"),
+        path("dashboard/workspace/delete", workspaces.delete, name="delete"),
+        path("dashboard/workspace/restore", workspaces.restore, name="restore"),
+        path("dashboard/workspace/leave", workspaces.leave, name="leave"),
+        path("dashboard/members", members.show_members, name="members"),
+        path("dashboard/members/invite", invitations.invite, name="invite"),
+        path("dashboard/members/<int:member>", members.show_member, name="member"),
+        path("dashboard/members/<int:member>/role", members.change_role, name="member_role"),
+        path("dashboard/members/<int:member>/remove", members.remove, name="member_remove"),
+        path("dashboard/invitations/<int:invitation>/resend", invitations.resend, name="invitation_resend"),
+        path("dashboard/invitations/<int:invitation>/revoke", invitations.revoke, name="invitation_revoke"),
+        path("dashboard/audit", audit.show_audit, name="audit"),
+        path("dashboard/audit.csv", audit.export_audit, name="audit_csv"),
+        path("dashboard/policies/<slug:policy>", policies.show_policy, name="policy"),
         path("dashboard/usage", usage.show_usage, name="usage"),
         path("dashboard/usage/<slug:request_id>", requests.show_request, name="request"),
         path("dashboard/credits", credits.show_credits, name="credits"),
@@ -53,7 +87,14 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/plan/portal", plan.open_portal, name="portal"),
         path("dashboard/api-keys", keys.show_keys, name="keys"),
         path("dashboard/api-keys/create", keys.create_key, name="key_create"),
+        path("dashboard/api-keys/<slug:prefix>/edit", key_changes.edit_key, name="key_edit"),
+        path("dashboard/api-keys/<slug:prefix>/switch", key_changes.switch_key, name="key_switch"),
+        path("dashboard/api-keys/<slug:prefix>/rotate", key_changes.rotate_key, name="key_rotate"),
+        path("dashboard/api-keys/<slug:prefix>/end-old", key_changes.end_old, name="key_end_old"),
         path("dashboard/api-keys/<slug:prefix>/revoke", keys.revoke_key, name="key_revoke"),
+        path("dashboard/management-keys", management_keys.show_management_keys, name="management_keys"),
+        path("dashboard/management-keys/create", management_keys.create, name="management_key_create"),
+        path("dashboard/management-keys/<slug:prefix>/revoke", management_keys.revoke, name="management_key_revoke"),
     ],
     "dashboard",
 )

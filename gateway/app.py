@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from gateway.endpoints import chat, count_tokens, embeddings, generation, messages, models, quote
+from gateway.endpoints import chat, count_tokens, embeddings, generation, key, messages, models, quote
 from gateway.errors import ApiError, internal_error, not_found, shown, unavailable
 from gateway.http import LINE, Receive, Scope, Send, send_error, send_json
 from gateway.pipeline import Arrival, Gateway
@@ -29,6 +29,7 @@ POSTS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
 }
 GETS: dict[str, Callable[[Arrival, Gateway], Awaitable[None]]] = {
     "/generation": generation.serve,
+    "/key": key.serve,
     "/models": models.serve_list,
 }
 NONE: dict[str, Any] = {}
@@ -44,8 +45,14 @@ class GatewayApp:
         """Serve one HTTP request."""
         # Taken out: a server's line may know the scope, and two that know each other are left to the garbage collector.
         line = scope.pop("extensions", NONE).get(LINE)
+        peer = scope.get("client")
         arrival = Arrival(
-            headers=scope["headers"], receive=receive, send=send, line=line, query=scope.get("query_string", b"")
+            headers=scope["headers"],
+            receive=receive,
+            send=send,
+            line=line,
+            query=scope.get("query_string", b""),
+            peer=peer[0] if peer else "",
         )
         started = False
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from billing.rating import Rates
@@ -29,6 +30,29 @@ class Principal:
     requests_per_minute: int
     daily_requests: int
     quota_subject: str
+    #: Of the key's row: admission refuses a key whose row has another by then (0: nobody knows it).
+    key_version: int = 0
+    #: Beginnings of ids ("provider/") that the key may call too, beside ``allowed_models``.
+    allowed_prefixes: tuple[str, ...] = ()
+    #: Where it may be used from. Empty: everywhere.
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    #: The key's own pace, beside the workspace's; 0: none.
+    key_requests_per_minute: int = 0
+    #: The key or its maker has a budget.
+    has_budget: bool = False
+    #: This secret is the one before the last rotation, and works until then.
+    secret_ends_at: dt.datetime | None = None
+    disabled: bool = False
+    #: Who made the key may not manage keys any more.
+    orphaned: bool = False
+
+    @property
+    def is_limited_to_models(self) -> bool:
+        """Whether the key may call some models only."""
+        return bool(self.allowed_models or self.allowed_prefixes)
+
+    #: The workspace is being deleted.
+    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

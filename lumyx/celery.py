@@ -26,9 +26,15 @@ SCHEDULE = (
     ("billing.tasks.send_notices", 60, "sends the e-mails that are owed, where no worker was asked to or one failed"),
     ("billing.tasks.alert_low_balances", 300, "owes an e-mail where a balance fell below a threshold"),
     ("gateway.tasks.aggregate_usage", 60, "adds new usage events to the hourly and daily tables"),
+    (
+        "accounts.tasks.forget_idempotent_answers",
+        3600,
+        "removes what was answered to Idempotency-Keys more than a day ago",
+    ),
     ("gateway.tasks.make_partitions", 86_400, "makes the next months' partitions of usage_event"),
     ("gateway.tasks.drop_old_usage", 86_400, "drops months of usage events that are older than the operator keeps"),
     ("gateway.tasks.check_rollups", 86_400, "recounts yesterday and alarms where the roll-ups say something else"),
+    ("dashboard.tasks.delete_workspaces", 3600, "deletes workspaces whose time of grace is over"),
     (
         "dashboard.tasks.reconcile",
         86_400,

@@ -1,4 +1,4 @@
-"""A web process: guard → the gateway's own application for /api, Django for everything else; lifespan and health.
+"""A web process: guard → the gateway's own application for the data plane, Django for everything else; lifespan and health.
 
 The lifespan only opens and closes what the gateway works with; draining is begun by lumyx.serve on SIGTERM, because uvicorn
 closes its listener before anything else and readiness could never say 503.
@@ -11,6 +11,7 @@ from typing import cast
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
+from dashboard.api.paths import is_management
 from gateway.app import GatewayApp
 from gateway.http import Receive, Scope, Send, send_json
 from gateway.limits.minute import MinuteLimiter
@@ -49,6 +50,8 @@ class Process:
                 body_deadline=settings.LUMYX_BODY_DEADLINE,
                 lease=settings.LUMYX_HOLD_LEASE,
                 sandbox_is_open=settings.LUMYX_SANDBOX == "open",
+                trusted_proxies=settings.ALLAUTH_TRUSTED_PROXY_COUNT,
+                site_url=settings.LUMYX_SITE_URL,
             ),
         )
         self.client = client
@@ -89,7 +92,7 @@ def start_draining() -> None:
 
 def is_api(path: str) -> bool:
     """Tell whether a path belongs to the data plane."""
-    return path == "/api" or path.startswith("/api/")
+    return path == "/api" or (path.startswith("/api/") and not is_management(path))
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

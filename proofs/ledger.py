@@ -1,9 +1,9 @@
 """A million random operations of the ledger against a model of it: no balance differs, no invariant is broken.
 
 Several processes, each on a database of its own, do histories of 30 to 70 steps on four fresh wallets: admissions (fixed,
-flexible, free, too dear, repeated, by keys that may not) and settlements in batches, with usage events and without, releases,
-expiries, sweeps, grants, clawbacks, duplicates of each, what the books must refuse, holds that a crash lost, transactions that die
-at a random statement, and connections that the server ends. See proofs.ledger_steps.
+flexible, free, too dear, repeated, by keys that may not, under budgets that come and go) and settlements in batches, with usage
+events and without, releases, expiries, sweeps, grants, clawbacks, duplicates of each, what the books must refuse, holds that a
+crash lost, transactions that die at a random statement, and connections that the server ends. See proofs.ledger_steps.
 """
 
 import json
@@ -19,10 +19,23 @@ from rig.processes import ROOT
 
 OPERATIONS, SHORT_OPERATIONS = 1_000_000, 4_000
 #: What every run must hold, and what a long one must hold so many times; fewer would prove nothing of it.
-KINDS = ("admit", "refused", "settle", "release", "expire", "extend", "grant", "clawback", "crash", "plain_batches")
+KINDS = (
+    "admit",
+    "refused",
+    "settle",
+    "release",
+    "expire",
+    "extend",
+    "grant",
+    "clawback",
+    "crash",
+    "plain_batches",
+    "budget",
+)
 RARE = (
     *("key_revoked", "key_expired", "workspace_suspended", "quota_exceeded", "wallet_frozen", "insufficient_credits"),
     *("admitted_twice", "settled_twice", "granted_twice", "clawed_twice", "conflict", "placed_again", "cut", "ended"),
+    *("key_budget_exceeded", "member_budget_exceeded", "key_orphaned", "key_disabled"),
     *("done_again", "sweep", "written_off", "brief", "repaid", "odd_batches"),
 )
 OFTEN = 100

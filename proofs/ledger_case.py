@@ -25,10 +25,15 @@ WHERE w.next_expiry IS DISTINCT FROM (
 """
 
 
+#: What is used of budgets, by wallet and kind. A changed period begins another row; the model knows one for all of them.
+_BUDGETS = """
+SELECT wallet_id, left(subject, 1), sum(held)::bigint, sum(spent)::bigint FROM billing_budgetuse GROUP BY 1, 2
+"""
+
 #: The kinds of counts that are operations; the others say more of these, or are what was done to connections.
 OPERATIONS = (
     *("admit", "settle", "release", "expire", "extend", "sweep", "grant", "granted_twice", "clawback", "clawed_twice"),
-    *("adjust", "adjusted_twice", "conflict", "crash"),
+    *("adjust", "adjusted_twice", "conflict", "crash", "budget"),
 )
 
 
@@ -65,6 +70,7 @@ class Case:
         self.models = [ModelWallet(account=account) for account in self.accounts]
         self.models[1].quota = self.models[0].quota
         self.admit_everybody()
+        self.drop_budgets()
 
     @property
     def wallets(self) -> range:
@@ -98,10 +104,16 @@ class Case:
 
     def admit_everybody(self) -> None:
         """Put all keys and workspaces in order."""
-        run_sql("UPDATE accounts_apikey SET revoked_at = NULL, expires_at = NULL")
+        run_sql("UPDATE accounts_apikey SET revoked_at = NULL, expires_at = NULL, disabled_at = NULL")
+        run_sql("UPDATE accounts_membership SET role = 'owner'")
         run_sql("UPDATE accounts_workspace SET suspended_at = NULL")
         for model in self.models:
             model.barred = None
+
+    def drop_budgets(self) -> None:
+        """Take all budgets away; a history before this one may have left some."""
+        for table in ("apikey", "membership"):
+            run_sql(f"UPDATE accounts_{table} SET budget_nano = NULL, budget_period = ''")
 
     def survive[T](self, work: Callable[[], T]) -> tuple[T, bool]:
         """Do ``work``; now and then the server ends the connection meanwhile, and it is done again: then the second is True."""
@@ -129,6 +141,14 @@ class Case:
             self.same(f"the quota of wallet {who}", used.get(self.subject(who), 0), model.used)
         left = dict(run_sql("SELECT source, remaining FROM billing_creditgrant WHERE kind <> 'overdraft'"))
         self.same("the grants", left, {grant.source: grant.remaining for _, grant in self.old_grants()})
+        seen = {(row[0], row[1]): row[2:] for row in run_sql(_BUDGETS)}
+        used_of_budgets = {
+            (account.workspace_id, budget.name): (budget.held, budget.spent)
+            for account, model in zip(self.accounts, self.models, strict=True)
+            for budget in (model.key_budget, model.member_budget)
+            if budget.held or budget.spent
+        }
+        self.same("the budgets", {key: sums for key, sums in seen.items() if any(sums)}, used_of_budgets)
         self.same("wallets that will not see a grant expire", run_sql(_MISSED), [])
 
     def compare_requests(self) -> None:

@@ -21,6 +21,8 @@ BRIEF = 0.003
 NOBODY = 2**40
 
 BARS = {
+    "key_orphaned": "UPDATE accounts_membership SET role = 'viewer' WHERE workspace_id = %s",
+    "key_disabled": "UPDATE accounts_apikey SET disabled_at = now() WHERE workspace_id = %s",
     "key_revoked": "UPDATE accounts_apikey SET revoked_at = now() WHERE workspace_id = %s",
     "key_expired": "UPDATE accounts_apikey SET expires_at = now() WHERE workspace_id = %s",
     "workspace_suspended": "UPDATE accounts_workspace SET suspended_at = now() WHERE id = %s",

@@ -21,18 +21,34 @@ django.setup()
 
 from django.db import InterfaceError, OperationalError, connection  # noqa: E402  models need Django set up
 
+from accounts.budgets import Budget, BudgetPeriod  # noqa: E402
 from accounts.services.apikeys import create_api_key  # noqa: E402
+from accounts.services.member_budgets import set_member_budget  # noqa: E402
 from accounts.services.users import create_user  # noqa: E402
 from accounts.services.workspaces import create_workspace  # noqa: E402
 from proofs.ledger_model import Account  # noqa: E402
 from proofs.ledger_racer import Hand  # noqa: E402
+
+#: Of some wallets' keys and of those who made them. One is used up in the middle of a race, the others only count.
+BUDGETS = {
+    0: Budget(10**12, BudgetPeriod.DAY),
+    1: Budget(10**12, BudgetPeriod.MONTH),
+    2: Budget(40_000, BudgetPeriod.TOTAL),
+}
+MEMBER_BUDGETS = {2: Budget(10**12, BudgetPeriod.WEEK), 3: Budget(10**12, BudgetPeriod.TOTAL)}
 
 
 def make_accounts(count: int) -> list[Account]:
     """Make so many workspaces with a key each."""
     owner = create_user("race@example.com", password="a-long-enough-password", verified=True)  # noqa: S106
     made = [create_workspace(f"race-{number}", owner=owner) for number in range(count)]
-    return [Account(one.pk, create_api_key(workspace=one, name="race").row.pk) for one in made]
+    keys = [
+        create_api_key(workspace=one, name="race", created_by=owner, budget=BUDGETS.get(number))
+        for number, one in enumerate(made)
+    ]
+    for number, one in enumerate(made):
+        set_member_budget(workspace_id=one.pk, user_id=owner.pk, budget=MEMBER_BUDGETS.get(number))
+    return [Account(key.row.workspace_id, key.row.pk) for key in keys]
 
 
 def work(accounts: Sequence[Account], *, seed: int, diary: Path, told: threading.Event) -> None:

@@ -16,6 +16,21 @@ class Account:
     api_key_id: int
 
 
+@dataclass
+class ModelBudget:
+    """A budget of the model: what it allows (None: there is none now), and what holds and charges have used of it."""
+
+    name: str
+    amount: int | None = None
+    held: int = 0
+    spent: int = 0
+
+    @property
+    def left(self) -> int:
+        """What new holds may take; of no budget, all there is."""
+        return 2**62 if self.amount is None else self.amount - self.held - self.spent
+
+
 class FaultError(AssertionError):
     """The ledger and the model differ."""
 
@@ -52,6 +67,8 @@ class ModelHold:
     state: str = "open"
     charged: int = 0
     due: tuple[int, int] | None = None
+    #: Those that it counts in: the ones that there were when it was placed.
+    budgets: tuple[ModelBudget, ...] = ()
 
 
 @dataclass
@@ -76,6 +93,14 @@ class ModelWallet:
     quota: ModelQuota = field(default_factory=ModelQuota)
     account: Account | None = None
     barred: str | None = None
+    #: Of the key, and of its maker.
+    key_budget: ModelBudget = field(default_factory=lambda: ModelBudget("k"))
+    member_budget: ModelBudget = field(default_factory=lambda: ModelBudget("m"))
+
+    @property
+    def budgets(self) -> tuple[ModelBudget, ...]:
+        """The budgets that there are now."""
+        return tuple(budget for budget in (self.key_budget, self.member_budget) if budget.amount is not None)
 
     @property
     def posted(self) -> int:
@@ -146,14 +171,23 @@ class ModelWallet:
         held = max(0, min(request.amount, available))
         if held < request.floor:
             return self._answer(request, "insufficient_credits")
+        if request.amount:
+            key, member = self.key_budget.left, self.member_budget.left
+            held = max(0, min(held, key, member))
+            if held < request.floor:
+                whose = "key" if key <= member else "member"
+                return self._answer(request, f"{whose}_budget_exceeded")
         self.place(request, held)
         return self._answer(request, None, held)._replace(available=available)
 
     def place(self, request: Admission, held: int) -> None:
         """Set ``held`` aside, and count the request."""
         self.quota.used += request.quota is not None
-        self.holds[request.request_id] = ModelHold(request, held)
+        budgets = self.budgets if held else ()
+        self.holds[request.request_id] = ModelHold(request, held, budgets=budgets)
         self.held += held
+        for budget in budgets:
+            budget.held += held
 
     def _answer(self, request: Admission, refusal: str | None, held: int = 0) -> ModelAnswer:
         limit = request.quota.limit if request.quota else 0
@@ -168,13 +202,15 @@ class ModelWallet:
         if hold.state not in {"open", "expired"}:
             return hold.charged, 0, False
         if hold.state == "open":
-            self.held -= hold.amount
+            self._free(hold)
         if rated is None:
             hold.state = "released"
             self.quota.used -= hold.request.quota is not None
             return 0, 0, True
         hold.state, hold.charged = "settled", min(rated, hold.amount)
         self.take(hold.charged)
+        for budget in hold.budgets:
+            budget.spent += hold.charged
         return hold.charged, rated - hold.charged, True
 
     def place_lost(self, settlements: Sequence[Settlement]) -> int:
@@ -189,7 +225,12 @@ class ModelWallet:
     def expire(self, hold: ModelHold) -> None:
         """Close a hold that got old."""
         hold.state, hold.due = "expired", None
+        self._free(hold)
+
+    def _free(self, hold: ModelHold) -> None:
         self.held -= hold.amount
+        for budget in hold.budgets:
+            budget.held -= hold.amount
 
     def take(self, amount: int) -> None:
         """Spend from the grants in their order; what they do not cover is debt."""

@@ -54,6 +54,11 @@ KINDS = {
     "repaid": "SELECT count(*) FROM proof_entry WHERE kind = 'debt_repay' AND amount > 0",
     "below_zero": "SELECT count(*) FROM proof_deed WHERE available < 0",
 }
+#: No hold of a calm wallet gets old, so there is no late settlement: the one way beyond a budget.
+_BEYOND_BUDGET = """
+SELECT b.subject, b.held, b.spent, k.budget_nano FROM billing_budgetuse b JOIN accounts_apikey k ON b.subject = 'k:' || k.id
+WHERE b.held + b.spent > k.budget_nano AND b.wallet_id = ANY (%s)
+"""
 _OTHERS = (
     "(SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND backend_type = 'client backend') AS others"
@@ -158,7 +163,9 @@ class Race:
                 "SELECT workspace_id, posted, held FROM billing_wallet WHERE posted < held AND workspace_id = ANY (%s)",
                 [calm],
             ).fetchall()
+            beyond = self.connection.execute(_BEYOND_BUDGET, [calm]).fetchall()
         self.looks += 1
+        self.report.require(not beyond, f"look {self.looks}: beyond a budget {beyond}")
         self.report.require(not broken, f"look {self.looks}: broken invariants {broken}")
         self.report.require(not below, f"look {self.looks}: below zero {below}")
 

@@ -27,7 +27,7 @@ ODD = (
     *(("fixed", "flexible", "free", "again") * 3),
     *("any", "any", "unlimited", "unlimited", "both", "both", "huge", "foreign", "nowhere"),
 )
-NOT_LET_IN = {"key_revoked", "key_expired", "workspace_suspended"}
+NOT_LET_IN = {"key_orphaned", "key_revoked", "key_expired", "key_disabled", "workspace_suspended"}
 
 type Asked = tuple[int, Admission]
 type Due = Mapping[uuid.UUID, tuple[ModelWallet, ModelHold]]

@@ -13,6 +13,7 @@ import psycopg
 from billing.services import ledger
 from gateway.services.settlement import settle_exchanges
 from proofs.ledger_adjust import adjust, adjust_again
+from proofs.ledger_budgets import set_budget
 from proofs.ledger_case import Case
 from proofs.ledger_crashes import crash_at_a_statement, rolled_back
 from proofs.ledger_credit import (
@@ -66,6 +67,7 @@ class History:
             (claw_back_again, 2),
             (adjust, 4),
             (adjust_again, 2),
+            (set_budget, 6),
             (conflict, 2),
             (freeze, 3),
             (thaw, 6),

@@ -31,7 +31,7 @@ WALLETS = 4
 STEPS = (30, 70)
 BOOKS = (
     "billing_adjustment, billing_hold, billing_ledgerentry, billing_creditgrant, billing_wallet, billing_dailyquota,"
-    " gateway_usageevent"
+    " billing_budgetuse, gateway_usageevent"
 )
 #: A history must end on the day on which it began, because the model knows no days. In seconds.
 LONGEST_HISTORY = 30.0
@@ -43,7 +43,9 @@ def make_accounts() -> list[Account]:
     accounts = []
     for number in range(WALLETS):
         workspace = create_workspace(f"proof-{number}", owner=owner)
-        accounts.append(Account(workspace.pk, create_api_key(workspace=workspace, name="proof").row.pk))
+        accounts.append(
+            Account(workspace.pk, create_api_key(workspace=workspace, name="proof", created_by=owner).row.pk)
+        )
     return accounts
 
 

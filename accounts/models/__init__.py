@@ -2,8 +2,22 @@
 
 from accounts.models.apikey import ApiKey
 from accounts.models.audit import ActorKind, AuditEntry
+from accounts.models.invitation import Invitation
+from accounts.models.management_key import IdempotentAnswer, ManagementKey
 from accounts.models.policy import PolicyAcceptance
 from accounts.models.user import User
-from accounts.models.workspace import Membership, Workspace
+from accounts.models.workspace import FormerSlug, Membership, Workspace
 
-__all__ = ["ActorKind", "ApiKey", "AuditEntry", "Membership", "PolicyAcceptance", "User", "Workspace"]
+__all__ = [
+    "ActorKind",
+    "ApiKey",
+    "AuditEntry",
+    "FormerSlug",
+    "IdempotentAnswer",
+    "Invitation",
+    "ManagementKey",
+    "Membership",
+    "PolicyAcceptance",
+    "User",
+    "Workspace",
+]

@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from accounts.models.user import User
 from accounts.models.workspace import Workspace
 from lumyx.lib import clock
 
@@ -13,7 +14,9 @@ class PolicyAcceptance(models.Model):
     policy = models.SlugField(max_length=40)
     version = models.PositiveIntegerField()
     accepted_at = models.DateTimeField(default=clock.now)
-    accepted_by = models.CharField(max_length=254)
+    #: "operator", or what was known before people were kept by their id; empty where ``accepted_by_user`` says who.
+    accepted_by = models.CharField(max_length=254, blank=True)
+    accepted_by_user = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta:
         constraints = (

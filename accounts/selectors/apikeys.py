@@ -10,6 +10,11 @@ def api_keys_of(workspace_id: int) -> QuerySet[ApiKey]:
     return ApiKey.objects.filter(workspace_id=workspace_id).select_related("created_by").order_by("-created_at", "-pk")
 
 
+def api_key_of(workspace_id: int, api_key_id: int) -> ApiKey | None:
+    """Return a workspace's key by its id."""
+    return ApiKey.objects.filter(workspace_id=workspace_id, pk=api_key_id).first()
+
+
 def api_key_by_prefix(prefix: str) -> ApiKey | None:
     """Return a key with its workspace, for operators; pages revoke by workspace and prefix."""
     return ApiKey.objects.select_related("workspace").filter(prefix=prefix).first()

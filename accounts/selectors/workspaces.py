@@ -1,8 +1,11 @@
 """Which workspaces a person belongs to, and workspaces by name."""
 
-from django.db.models import QuerySet
+import datetime as dt
+
+from django.db.models import Q, QuerySet
 
 from accounts.models import Membership, User, Workspace
+from lumyx.lib import clock
 
 
 def memberships_of(user: User) -> QuerySet[Membership]:
@@ -20,7 +23,16 @@ def membership_of(user: User, *, slug: str | None = None) -> Membership | None:
     memberships = memberships_of(user)
     if slug is not None and "\0" in slug:  # PostgreSQL refuses to compare it
         return None
-    return (memberships if slug is None else memberships.filter(workspace__slug=slug)).first()
+    if slug is None:
+        return memberships.first()
+    return (
+        memberships.filter(workspace__slug=slug).first() or memberships.filter(_was_called(slug, "workspace__")).first()
+    )
+
+
+def membership_by_id(workspace_id: int, membership_id: int) -> Membership | None:
+    """Return a workspace's member, or None: it has no such one."""
+    return members_of(workspace_id).filter(pk=membership_id).first()
 
 
 def members_of(workspace_id: int) -> QuerySet[Membership]:
@@ -29,5 +41,17 @@ def members_of(workspace_id: int) -> QuerySet[Membership]:
 
 
 def workspace_by_slug(slug: str) -> Workspace | None:
-    """Return a workspace with its owner, for operators; pages ask ``membership_of`` instead."""
-    return Workspace.objects.select_related("owner").filter(slug=slug).first()
+    """Return a workspace with its owner, for operators, also by a slug that it had until lately; pages ask ``membership_of``."""
+    found = Workspace.objects.select_related("owner")
+    return found.filter(slug=slug).first() or found.filter(_was_called(slug)).first()
+
+
+def workspaces_to_delete(now: dt.datetime) -> list[int]:
+    """Return the ids of workspaces whose time of grace is over and that are not deleted yet."""
+    due = Workspace.objects.filter(deletion_due_at__lte=now, deleted_at__isnull=True)
+    return list(due.order_by("deletion_due_at", "pk").values_list("pk", flat=True))
+
+
+def _was_called(slug: str, path: str = "") -> Q:
+    """Return the condition that a workspace had a slug until lately."""
+    return Q(**{f"{path}former_slugs__slug": slug, f"{path}former_slugs__ends_at__gt": clock.now()})

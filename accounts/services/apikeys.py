@@ -1,26 +1,42 @@
-"""API keys: making and revoking them. The secret leaves this module once, in the answer of ``create_api_key``."""
+"""API keys: made, changed, switched off and on, revoked. The secret leaves this module once, in the answer of ``create_api_key``.
+
+Every change is written to the audit log in its own transaction. Running processes hear of it within a second, and admission reads
+the key's row itself.
+"""
 
 import datetime as dt
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from accounts.budgets import Budget
 from accounts.models import ApiKey, Membership, User, Workspace
 from accounts.roles import Permission, role_allows
+from accounts.services import audit
+from accounts.services.key_options import MODELS_MAX, OPTIONS, InvalidApiKeyOptionError, clean_options, option_in_words
 from lumyx.lib import clock, crypto
 
-NAME_MAX_LENGTH = 80
-#: How a model's public id looks (the catalog has the same rule), and how many a key may list.
-MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}")
-MODELS_MAX = 100
+__all__ = [
+    "MODELS_MAX",
+    "ApiKeyNotFoundError",
+    "ApiKeyStateError",
+    "InvalidApiKeyOptionError",
+    "KeyPermissionError",
+    "NewApiKey",
+    "create_api_key",
+    "disable_api_key",
+    "draw_secret",
+    "enable_api_key",
+    "locked_key",
+    "revoke_api_key",
+    "told",
+    "update_api_key",
+]
+
 ATTEMPTS = 5
-
-
-class InvalidApiKeyOptionError(ValueError):
-    """A name, expiry or list of models that a key cannot have; the message says what it may be."""
 
 
 class KeyPermissionError(Exception):
@@ -31,9 +47,13 @@ class ApiKeyNotFoundError(LookupError):
     """The workspace has no such key."""
 
 
+class ApiKeyStateError(Exception):
+    """The key is in no state for that; the message says what to do instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A key that was just made. ``secret`` is seen here and never again: show it once, never log it."""
+    """A key with a secret that was just made. ``secret`` is seen here and never again: show it once, never log it."""
 
     row: ApiKey
     secret: str = field(repr=False)
@@ -46,6 +66,9 @@ def create_api_key(
     created_by: User | None = None,
     expires_at: dt.datetime | None = None,
     allowed_models: Iterable[str] = (),
+    allowed_addresses: Iterable[str] = (),
+    requests_per_minute: int = 0,
+    budget: Budget | None = None,
     is_test: bool = False,
 ) -> NewApiKey:
     """Make an API key.
@@ -55,31 +78,47 @@ def create_api_key(
         name: what people call it.
         created_by: its maker, whose rights bound the key's; None for an operator on the command line.
         expires_at: an aware time in the future; None: never.
-        allowed_models: public ids that it may call; empty: all.
-        is_test: reaches sandbox models only.
+        allowed_models: public ids that it may call, "provider/*" for all of a provider's; empty: all.
+        allowed_addresses: networks in CIDR form that it may be used from; empty: all.
+        requests_per_minute: a pace of its own; 0: none.
+        budget: what it may spend in each period, in nano-USD; None: no budget.
+        is_test: reaches sandbox models only, and costs nothing.
 
     Raises:
-        InvalidApiKeyOptionError: name, expiry or models cannot be used.
+        InvalidApiKeyOptionError: an option cannot be used.
         KeyPermissionError: the maker may not manage keys in this workspace.
     """
     if created_by is not None:
         _check_maker(created_by, workspace=workspace)
-    values = {
-        "workspace": workspace,
-        "name": _clean_name(name),
-        "created_by": created_by,
-        "expires_at": _clean_expiry(expires_at),
-        "allowed_models": _clean_models(allowed_models),
-        "is_test": is_test,
-    }
+    options = clean_options(
+        name=name,
+        expires_at=expires_at,
+        allowed_models=allowed_models,
+        allowed_addresses=allowed_addresses,
+        requests_per_minute=requests_per_minute,
+        budget=budget,
+    )
+
+    def insert(secret: str, columns: dict[str, Any]) -> ApiKey:
+        row = ApiKey.objects.create(workspace=workspace, created_by=created_by, is_test=is_test, **columns, **options)
+        row.refresh_from_db(fields=["version", "maker_is_barred", "maker_has_budget"])
+        chosen = {option: option_in_words(option, value) for option, value in options.items() if value}
+        audit.record("api_key.created", **told(row), details={"test": is_test, **chosen})
+        return row
+
+    return draw_secret(insert, is_test=is_test)
+
+
+def draw_secret(write: Any, *, is_test: bool) -> NewApiKey:
+    """Draw a secret and let ``write(secret, columns)`` put it into a row; anew where its prefix is taken."""
     # The prefix is unique so that it can name the key: 62^8 of them, so a second attempt is all but unheard of.
     for _ in range(ATTEMPTS):
-        secret = crypto.new_api_key()
-        prefix = secret[: crypto.SHOWN_PREFIX_LENGTH]
+        secret = crypto.new_api_key(is_test=is_test)
+        prefix = crypto.shown_prefix(secret)
         digest = crypto.api_key_digest(secret, pepper=settings.LUMYX_API_KEY_PEPPER)
         try:
             with transaction.atomic():
-                row = ApiKey.objects.create(digest=digest, prefix=prefix, last_four=secret[-4:], **values)
+                row = write(secret, {"digest": digest, "prefix": prefix, "last_four": secret[-4:]})
                 return NewApiKey(row=row, secret=secret)
         except IntegrityError:
             if not ApiKey.objects.filter(prefix=prefix).exists():
@@ -95,50 +134,92 @@ def _check_maker(maker: User, *, workspace: Workspace) -> None:
         raise KeyPermissionError(f"The role {role} may not manage API keys. Ask an owner, admin or developer.")
 
 
-def _clean_name(name: str) -> str:
-    trimmed = name.strip()
-    if not trimmed or len(trimmed) > NAME_MAX_LENGTH or not trimmed.isprintable():
-        raise InvalidApiKeyOptionError(f"A key's name has 1 to {NAME_MAX_LENGTH} characters, all of them printable.")
-    return trimmed
+@transaction.atomic
+def update_api_key(
+    *,
+    workspace_id: int,
+    prefix: str,
+    name: str,
+    expires_at: dt.datetime | None,
+    allowed_models: Iterable[str],
+    allowed_addresses: Iterable[str],
+    requests_per_minute: int,
+    budget: Budget | None,
+) -> ApiKey:
+    """Set all options of a key; what they mean is said at ``create_api_key``. What is used of its budget stays counted.
+
+    Raises:
+        ApiKeyNotFoundError: the workspace has no such key.
+        ApiKeyStateError: it is revoked.
+        InvalidApiKeyOptionError: an option cannot be used.
+    """
+    row = locked_key(workspace_id, prefix)
+    if row.revoked_at is not None:
+        raise ApiKeyStateError("This key is revoked: nothing of it can be changed. Make a new one.")
+    options = clean_options(
+        name=name,
+        expires_at=expires_at,
+        allowed_models=allowed_models,
+        allowed_addresses=allowed_addresses,
+        requests_per_minute=requests_per_minute,
+        budget=budget,
+        present=row,
+    )
+    changed = {option: getattr(row, option) for option in OPTIONS if getattr(row, option) != options[option]}
+    if changed:
+        for option in changed:
+            setattr(row, option, options[option])
+        row.save(update_fields=list(changed))
+        details = {
+            option: [option_in_words(option, old), option_in_words(option, options[option])]
+            for option, old in changed.items()
+        }
+        audit.record("api_key.changed", **told(row), details=details)
+    return row
 
 
-def _clean_expiry(expires_at: dt.datetime | None) -> dt.datetime | None:
-    if expires_at is None:
-        return None
-    if expires_at.tzinfo is None:
-        raise InvalidApiKeyOptionError("The expiry needs a time zone, for example 2030-01-31T00:00:00Z.")
-    if expires_at <= clock.now():
-        raise InvalidApiKeyOptionError(f"The expiry {expires_at.isoformat()} is in the past.")
-    try:
-        return clock.in_utc(expires_at)
-    except ValueError as error:
-        raise InvalidApiKeyOptionError(f"The expiry cannot be kept: {error}") from error
+@transaction.atomic
+def disable_api_key(*, workspace_id: int, prefix: str) -> ApiKey:
+    """Switch a key off until it is switched on again; twice keeps the first time. Raises as ``revoke_api_key``."""
+    return _stamp(workspace_id, prefix, "disabled_at", clock.now(), "api_key.disabled")
 
 
-def _clean_models(models: Iterable[str]) -> list[str]:
-    cleaned = list(dict.fromkeys(model.strip() for model in models))
-    for model in cleaned:
-        if not MODEL_ID.fullmatch(model):
-            raise InvalidApiKeyOptionError(f"{model!r} cannot be a model's id.")
-    if len(cleaned) > MODELS_MAX:
-        raise InvalidApiKeyOptionError(f"A key may list at most {MODELS_MAX} models; leave the list empty for all.")
-    return cleaned
+@transaction.atomic
+def enable_api_key(*, workspace_id: int, prefix: str) -> ApiKey:
+    """Switch a key on; one that is on stays as it is. Raises as ``revoke_api_key``."""
+    return _stamp(workspace_id, prefix, "disabled_at", None, "api_key.enabled")
 
 
+@transaction.atomic
 def revoke_api_key(*, workspace_id: int, prefix: str) -> ApiKey:
     """Revoke a key for good; revoking twice keeps the first time.
 
     Args:
         workspace_id: whose key it is.
-        prefix: "lx-" and 8 characters.
+        prefix: "lx-" (or "lx-test-") and 8 characters.
 
     Raises ApiKeyNotFoundError: the workspace has no such key.
     """
-    with transaction.atomic():
-        row = ApiKey.objects.select_for_update().filter(workspace_id=workspace_id, prefix=prefix).first()
-        if row is None:
-            raise ApiKeyNotFoundError(f"There is no API key that begins with {prefix!r}.")
-        if row.revoked_at is None:
-            row.revoked_at = clock.now()
-            row.save(update_fields=["revoked_at"])
-        return row
+    return _stamp(workspace_id, prefix, "revoked_at", clock.now(), "api_key.revoked")
+
+
+def _stamp(workspace_id: int, prefix: str, column: str, at: dt.datetime | None, action: str) -> ApiKey:
+    row = locked_key(workspace_id, prefix)
+    if (getattr(row, column) is None) != (at is None):
+        setattr(row, column, at)
+        row.save(update_fields=[column])
+        audit.record(action, **told(row), details={"name": row.name})
+    return row
+
+
+def locked_key(workspace_id: int, prefix: str) -> ApiKey:
+    """Return a key of a workspace, locked until the caller's transaction ends. Raises ApiKeyNotFoundError."""
+    row = ApiKey.objects.select_for_update().filter(workspace_id=workspace_id, prefix=prefix).first()
+    if row is None:
+        raise ApiKeyNotFoundError(f"There is no API key that begins with {prefix!r}.")
+    return row
+
+
+def told(row: ApiKey) -> dict[str, Any]:
+    """Return whose audit log a key's changes belong to, and how people know it."""
+    return {"workspace_id": row.workspace_id, "target": ("api_key", row.pk, str(row))}

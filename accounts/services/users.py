@@ -10,14 +10,20 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from accounts.models import ApiKey, User
+from accounts.services.audit import record
 from accounts.services.workspaces import create_workspace
 from lumyx.lib import clock
 
 EMAIL_MAX_LENGTH = 254
+NAME_MAX_LENGTH = 120
 
 
 class InvalidEmailError(ValueError):
     """What was given is not an e-mail address."""
+
+
+class InvalidNameError(ValueError):
+    """A name that is too long, or has control characters."""
 
 
 class EmailTakenError(Exception):
@@ -125,3 +131,15 @@ def activate_user(user: User) -> None:
     """Let a person sign in again. The keys they made stay revoked."""
     user.is_active = True
     user.save(update_fields=["is_active"])
+
+
+def rename_user(user: User, *, name: str) -> User:
+    """Give a person another name to be called by; empty is none. Raises InvalidNameError."""
+    trimmed = name.strip()
+    if len(trimmed) > NAME_MAX_LENGTH or not trimmed.isprintable():
+        raise InvalidNameError(f"A name has up to {NAME_MAX_LENGTH} characters, all of them printable.")
+    if trimmed != user.name:
+        user.name = trimmed
+        user.save(update_fields=["name"])
+        record("account.renamed", workspace_id=None, actor_id=user.pk)
+    return user

@@ -1,16 +1,21 @@
-"""Workspaces: making, suspending, and who belongs to them.
+"""Workspaces: making, changing, suspending, and who belongs to them.
 
 A key's rights are the intersection with its maker's: whoever leaves a workspace, or keeps a role that may not manage
 keys, loses the keys they made there, in the same transaction.
 """
 
+import zoneinfo
+
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils.crypto import get_random_string
 from django.utils.text import slugify
 
-from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.models import ApiKey, FormerSlug, Membership, User, Workspace
 from accounts.roles import Permission, Role, role_allows
+from accounts.services.audit import record
 from lumyx.lib import clock
+from lumyx.lib.origin import current_origin
 
 SLUG_MAX_LENGTH = 60
 NAME_MAX_LENGTH = 120
@@ -28,6 +33,14 @@ class WorkspaceExistsError(Exception):
 
 class WorkspaceNotFoundError(LookupError):
     """There is no such workspace."""
+
+
+class TooManyWorkspacesError(Exception):
+    """The person owns as many workspaces as one may."""
+
+
+class WorkspaceIsClosingError(Exception):
+    """The workspace is being deleted: take that back first."""
 
 
 class OwnerIsFixedError(Exception):
@@ -67,14 +80,63 @@ def create_workspace(name: str, *, owner: User, slug: str | None = None) -> Work
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                workspace = Workspace.objects.create(slug=candidate, name=name, owner=owner)
-                Membership.objects.create(workspace=workspace, user=owner, role=Role.OWNER)
-                return workspace
+                return _create(name, slug=candidate, owner=owner)
         except IntegrityError as error:
             if slug is not None or not Workspace.objects.filter(slug=candidate).exists():
                 raise WorkspaceExistsError(f"A workspace with the slug {candidate!r} exists already.") from error
+        except WorkspaceExistsError:
+            if slug is not None:
+                raise
         candidate = f"{wanted}-{get_random_string(SUFFIX_LENGTH, SUFFIX_ALPHABET)}"
     raise WorkspaceExistsError(f"No free slug was found for {name!r} in {ATTEMPTS} attempts: choose another name.")
+
+
+def _create(name: str, *, slug: str, owner: User) -> Workspace:
+    workspace = Workspace.objects.create(slug=slug, name=name, owner=owner)
+    release_former_slug(slug, taken_by=workspace)
+    Membership.objects.create(workspace=workspace, user=owner, role=Role.OWNER)
+    origin = current_origin()
+    # Who signs up is not signed in yet.
+    signs_up = origin.kind == "user" and origin.actor_id is None
+    record(
+        "workspace.created",
+        workspace_id=workspace.pk,
+        target=("workspace", workspace.pk, slug),
+        actor_id=owner.pk if signs_up else None,
+    )
+    return workspace
+
+
+@transaction.atomic
+def open_workspace(name: str, *, owner: User) -> Workspace:
+    """Make another workspace for a person who asks for it.
+
+    Raises TooManyWorkspacesError, InvalidWorkspaceNameError, WorkspaceExistsError.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=owner.pk)  # two at once are counted one after the other
+    most = settings.LUMYX_WORKSPACES_PER_USER
+    if Workspace.objects.filter(owner=owner, deleted_at__isnull=True).count() >= most:
+        raise TooManyWorkspacesError(
+            f"You own {most} workspaces, which is as many as one person may. Hand one over or delete one first."
+        )
+    return create_workspace(name, owner=owner)
+
+
+def release_former_slug(slug: str, *, taken_by: Workspace) -> None:
+    """Let a workspace take a slug that it had before, or that nobody holds any more; call it in the transaction that takes it.
+
+    It is asked after the slug was written, so that a workspace which gave the slug up at the same moment is seen.
+
+    Raises WorkspaceExistsError while it still leads to another workspace.
+    """
+    former = FormerSlug.objects.filter(slug=slug).first()
+    if former is None:
+        return
+    if former.workspace_id != taken_by.pk and former.ends_at > clock.now():
+        raise WorkspaceExistsError(
+            f"The slug {slug!r} still leads to another workspace, until {former.ends_at:%Y-%m-%d}."
+        )
+    former.delete()
 
 
 def suspend_workspace(workspace_id: int, *, reason: str = "") -> Workspace:
@@ -83,28 +145,59 @@ def suspend_workspace(workspace_id: int, *, reason: str = "") -> Workspace:
     Raises WorkspaceNotFoundError.
     """
     with transaction.atomic():
-        workspace = _locked(workspace_id)
+        workspace = locked_workspace(workspace_id)
+        was_stopped = workspace.is_suspended and not workspace.suspended_for_deletion
         if workspace.suspended_at is None:
             workspace.suspended_at = clock.now()
+        workspace.suspended_for_deletion = False
         workspace.suspension_reason = reason.strip()[:200]
-        workspace.save(update_fields=["suspended_at", "suspension_reason"])
+        workspace.save(update_fields=["suspended_at", "suspension_reason", "suspended_for_deletion"])
+        if not was_stopped:
+            _record("workspace.suspended", workspace, {"reason": workspace.suspension_reason})
         return workspace
 
 
 def resume_workspace(workspace_id: int) -> Workspace:
-    """Let a suspended workspace work again; resuming one that works changes nothing. Raises WorkspaceNotFoundError."""
+    """Let a suspended workspace work again; resuming one that works changes nothing.
+
+    One that is being deleted stands still all the same, but no more by an operator's word.
+
+    Raises WorkspaceNotFoundError; WorkspaceIsClosingError where nothing but its deletion stops it.
+    """
     with transaction.atomic():
-        workspace = _locked(workspace_id)
-        workspace.suspended_at, workspace.suspension_reason = None, ""
-        workspace.save(update_fields=["suspended_at", "suspension_reason"])
+        workspace = locked_workspace(workspace_id)
+        if workspace.suspended_for_deletion:
+            raise WorkspaceIsClosingError(f"{workspace.slug} is being deleted: take the deletion back first.")
+        if workspace.suspended_at is None:
+            return workspace
+        workspace.suspension_reason = ""
+        if workspace.is_closing:
+            workspace.suspended_for_deletion = True
+        else:
+            workspace.suspended_at = None
+        workspace.save(update_fields=["suspended_at", "suspension_reason", "suspended_for_deletion"])
+        _record("workspace.resumed", workspace)
         return workspace
 
 
-def _locked(workspace_id: int) -> Workspace:
+def locked_workspace(workspace_id: int) -> Workspace:
+    """Return a workspace, locked for the transaction: changes of it and of its members come one after the other.
+
+    Raises WorkspaceNotFoundError.
+    """
     try:
-        return Workspace.objects.select_for_update().get(pk=workspace_id)
+        return Workspace.objects.select_for_update(no_key=True).get(pk=workspace_id)
     except Workspace.DoesNotExist as error:
         raise WorkspaceNotFoundError(f"There is no workspace with the id {workspace_id}.") from error
+
+
+def _record(action: str, workspace: Workspace, details: dict[str, str] | None = None) -> None:
+    record(action, workspace_id=workspace.pk, target=("workspace", workspace.pk, workspace.slug), details=details)
+
+
+def is_time_zone(name: str) -> bool:
+    """Tell whether this machine knows a time zone by a name."""
+    return name == "UTC" or name in zoneinfo.available_timezones()
 
 
 def set_member(workspace: Workspace, *, user: User, role: Role) -> Membership:
@@ -119,10 +212,16 @@ def set_member(workspace: Workspace, *, user: User, role: Role) -> Membership:
         member, _ = Membership.objects.update_or_create(workspace=workspace, user=user, defaults={"role": role})
         if not role_allows(role, Permission.MANAGE_KEYS):
             _revoke_keys_of(user, workspace=workspace)
+        who = ("user", user.pk, "")
+        if current is None:
+            record("member.joined", workspace_id=workspace.pk, target=who, details={"role": str(role)})
+        elif current.role != role:
+            change = {"from": str(current.role), "to": str(role)}
+            record("member.role_changed", workspace_id=workspace.pk, target=who, details=change)
         return member
 
 
-def remove_member(workspace: Workspace, *, user: User) -> None:
+def remove_member(workspace: Workspace, *, user: User, action: str = "member.removed") -> None:
     """Take a person out, and revoke the keys they made here. Raises OwnerIsFixedError for the owner."""
     with transaction.atomic():
         member = Membership.objects.select_for_update().filter(workspace=workspace, user=user).first()
@@ -132,6 +231,7 @@ def remove_member(workspace: Workspace, *, user: User) -> None:
             raise OwnerIsFixedError(f"{user.email} owns {workspace.slug} and cannot be removed from it.")
         member.delete()
         _revoke_keys_of(user, workspace=workspace)
+        record(action, workspace_id=workspace.pk, target=("user", user.pk, ""), details={"role": str(member.role)})
 
 
 def _revoke_keys_of(user: User, *, workspace: Workspace) -> None:

@@ -2,7 +2,7 @@
 
 from billing.models.hands import Adjustment, RefundRequest
 from billing.models.inbox import EventState, Reconciliation, RefusedDelivery, StripeEvent
-from billing.models.ledger import CreditGrant, DailyQuota, Hold, LedgerEntry, Wallet
+from billing.models.ledger import BudgetUse, CreditGrant, DailyQuota, Hold, LedgerEntry, Wallet
 from billing.models.notices import Mute, Notice
 from billing.models.payments import (
     AutoTopUp,
@@ -22,6 +22,7 @@ from billing.models.tiers import Interval, LimitOverride, Subscription, Subscrip
 __all__ = [
     "Adjustment",
     "AutoTopUp",
+    "BudgetUse",
     "CreditGrant",
     "CreditOrder",
     "CreditPeriod",

@@ -7,6 +7,7 @@ their wallet, which therefore exists; a foreign key would look it up again for e
 grants cannot be deleted at all, and the view of broken invariants has a row for what belongs to none.
 """
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -115,6 +116,8 @@ class Hold(models.Model):
     #: The daily quota it counted against (NULL: a paid model), given back when nothing came out.
     quota_subject = models.CharField(max_length=32, null=True)  # noqa: DJ001  absent is not empty here
     quota_day = models.DateField(null=True)
+    #: The rows of BudgetUse that it counts in (NULL: none), whatever period it ends in.
+    budget_ids = ArrayField(models.BigIntegerField(), null=True)
 
     class Meta:
         indexes = (
@@ -203,3 +206,31 @@ class DailyQuota(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} on {self.day}: {self.used}"
+
+
+class BudgetUse(models.Model):
+    """What was used of a budget in one period. No reset job: a period is a row. It changes under its wallet's lock only.
+
+    held = sum of the open holds that name it; spent = sum of what those that name it were charged.
+    """
+
+    # Written under the lock of the wallet, as holds are: no foreign key.
+    wallet = models.ForeignKey(Wallet, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    #: "k:<api key id>", or "m:<user id>": all keys that the person made in this workspace.
+    subject = models.CharField(max_length=32)
+    period = models.CharField(max_length=5)
+    #: The UTC day of the database's clock on which the period began.
+    start = models.DateField()
+    held = models.BigIntegerField(default=0)
+    spent = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["wallet", "subject", "period", "start"], name="budget_use_once"),
+            models.CheckConstraint(
+                condition=models.Q(held__gte=0) & models.Q(spent__gte=0), name="budget_use_not_negative"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.subject} by {self.period} from {self.start}: {self.spent}"

@@ -1,15 +1,17 @@
 """Buying credit: our order comes first, Stripe's page takes the money, and what Stripe then says makes the credit."""
 
 from django.conf import settings
+from django.db import transaction
 
 from accounts.models import Workspace
+from accounts.services.audit import record
 from billing.models import CreditOrder, OrderKind
 from billing.payments import orders, stripe_api
 from billing.payments.customers import customer_for
 from billing.payments.errors import PaymentsError
 from billing.payments.money import CURRENCY, cents_of
 from billing.payments.objects import CheckoutSession
-from lumyx.lib.money import NANO_PER_USD, format_usd
+from lumyx.lib.money import NANO_PER_USD, format_usd, nano_to_usd
 
 #: US dollars: what the page offers, and the least and the most of an amount of one's own.
 PRESETS = (5, 10, 25, 50, 100)
@@ -63,7 +65,10 @@ def start_checkout(
         key=f"checkout:{order.pk}",
     )
     order.session_id = session.id
-    order.save(update_fields=["session_id"])
+    with transaction.atomic():
+        order.save(update_fields=["session_id"])
+        details = {"amount": f"${nano_to_usd(amount)}"}
+        record("billing.checkout_started", workspace_id=workspace.pk, target=("order", order.pk, ""), details=details)
     return session
 
 

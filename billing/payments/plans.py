@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from accounts.models import Workspace
+from accounts.services.audit import record
 from billing.models import Interval, StripePrice, Subscription, SubscriptionStatus, Tier
 from billing.payments import invoices, plan_steps, portal, stripe_api, subscriptions
 from billing.payments.checkout import tax_of_checkout
@@ -77,7 +78,9 @@ def start_plan_checkout(
         if begun is None:
             create = stripe_api.client().v1.checkout.sessions.create
             key = f"plan_checkout:{workspace.pk}:{price.pk}:{uuid.uuid4()}"
-            return stripe_api.send(CheckoutSession, create, params=params, key=key)
+            session = stripe_api.send(CheckoutSession, create, params=params, key=key)
+            _record("billing.plan_checkout_started", workspace.pk, tier_slug, interval=interval)
+            return session
     # It was paid a moment ago, and its event has not come yet.
     invoices.apply_subscription(begun)
     raise PlanError(_HAS_A_PLAN)
@@ -117,6 +120,7 @@ def change_plan(workspace_id: int, *, tier_slug: str, interval: str) -> Preview:
                 plan_steps.upgrade(found, price)
             else:
                 plan_steps.schedule(found, price)
+        _record("billing.plan_changed", workspace_id, tier_slug, interval=interval, before=row.tier_slug)
     invoices.apply_subscription(found.id)
     return preview
 
@@ -129,6 +133,7 @@ def cancel_plan(workspace_id: int) -> dt.datetime:
         plan_steps.release_schedule(found)
         if found.ends_at_cancellation is None:
             plan_steps.update(found, {"cancel_at_period_end": True}, "cancel")
+            _record("billing.plan_cancelled", workspace_id, row.tier_slug)
     invoices.apply_subscription(found.id)
     return dt.datetime.fromtimestamp(found.ends_at_cancellation or found.item.current_period_end, dt.UTC)
 
@@ -139,7 +144,12 @@ def resume_plan(workspace_id: int) -> None:
     with transaction.atomic():
         _customer, found = subscriptions.lock_subscription(_id_of(row))
         plan_steps.take_back(found)
+        _record("billing.plan_resumed", workspace_id, row.tier_slug)
     invoices.apply_subscription(found.id)
+
+
+def _record(action: str, workspace_id: int, tier_slug: str, **details: str) -> None:
+    record(action, workspace_id=workspace_id, target=("tier", tier_slug, tier_slug), details=details)
 
 
 def _price_of(tier_slug: str, interval: str) -> StripePrice:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Sum
 
+from accounts.services.audit import record
 from billing.models import Payment, RefundRequest
 from billing.payments import charges, stripe_api
 from billing.payments.errors import PaymentsError, StripeRefusedError
@@ -20,7 +21,7 @@ from billing.selectors.grants import grant_from
 from billing.services import returns
 from lumyx.lib import clock
 from lumyx.lib.ids import uuid7
-from lumyx.lib.money import format_usd
+from lumyx.lib.money import format_usd, nano_to_usd
 
 _logger = logging.getLogger(__name__)
 
@@ -93,7 +94,15 @@ def _ask(request: RefundRequest) -> Refund:
 
 def _answer(request: RefundRequest, **answer: str) -> None:
     """Keep Stripe's answer; where the same form was sent twice, the first answer is there."""
-    RefundRequest.objects.filter(pk=request.pk, refund_id="", error="").update(**answer)
+    with transaction.atomic():
+        is_first = RefundRequest.objects.filter(pk=request.pk, refund_id="", error="").update(**answer)
+        if is_first and "refund_id" in answer:
+            record(
+                "billing.refunded",
+                workspace_id=request.payment.workspace_id,
+                target=("payment", request.payment_id, request.payment_id),
+                details={"amount": f"${nano_to_usd(request.amount)}"},
+            )
 
 
 def left_of(payment: Payment) -> int:

@@ -7,7 +7,7 @@ from billing.models import Payment, Reversal
 from billing.payments.money import nano_of
 from billing.payments.objects import Dispute, Refund
 from billing.payments.payment_rows import PaymentRead
-from billing.services import ledger, notices, returns
+from billing.services import by_hand, notices, returns
 
 #: Refunds by status: those that took, and those that came back.
 _TOOK, _RETURNED = {"succeeded"}, {"failed", "canceled"}
@@ -64,14 +64,14 @@ def _freeze_or_not(payment: Payment, disputes: Sequence[Dispute]) -> None:
         facts: dict[str, str | int | bool] = {"amount": nano_of(dispute.amount)}
         key = f"dispute_opened:{dispute.id}"
         if notices.owe("dispute_opened", workspace_id=payment.workspace_id, key=key, facts=facts):
-            ledger.set_frozen(workspace_id=payment.workspace_id, frozen=True)
+            by_hand.set_frozen(workspace_id=payment.workspace_id, frozen=True)
         if dispute.status in _OPEN:
             continue
         won = dispute.status == _WON
         key = f"dispute_closed:{dispute.id}"
         is_new = notices.owe("dispute_closed", workspace_id=payment.workspace_id, key=key, facts={**facts, "won": won})
         if won and is_new and not _has_others(payment, but=dispute.id, among=disputes):
-            ledger.set_frozen(workspace_id=payment.workspace_id, frozen=False)
+            by_hand.set_frozen(workspace_id=payment.workspace_id, frozen=False)
 
 
 def _has_others(payment: Payment, *, but: str, among: Sequence[Dispute]) -> bool:

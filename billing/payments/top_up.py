@@ -10,6 +10,7 @@ import logging
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
+from accounts.services.audit import record
 from billing.models import AutoTopUp, CreditOrder, OrderKind, OrderState, StripeCustomer
 from billing.payments import charges, orders, stripe_api
 from billing.payments.checkout import LEAST, MOST
@@ -20,7 +21,7 @@ from billing.payments.subscription_objects import PaymentMethod
 from billing.selectors.top_up import is_below, workspaces_below
 from billing.services import notices
 from lumyx.lib import clock
-from lumyx.lib.money import MAX_NANO, NANO_PER_USD, format_usd
+from lumyx.lib.money import MAX_NANO, NANO_PER_USD, format_usd, nano_to_usd
 
 logger = logging.getLogger(__name__)
 
@@ -65,19 +66,21 @@ def save_top_up(
             "No card is saved for this workspace. Buy credit once, and tick that the card is kept for top-ups.",
             field="is_on",
         )
-    row, _ = AutoTopUp.objects.update_or_create(
-        workspace_id=workspace_id,
-        defaults={
-            "is_on": is_on,
-            "threshold": threshold,
-            "amount": amount,
-            "monthly_ceiling": monthly_ceiling,
-            "declines": 0,
-            "stopped_by": "",
-            "changed_by_id": user_id,
-            "changed_at": clock.now(),
-        },
-    )
+    amounts = {"threshold": threshold, "amount": amount, "monthly_ceiling": monthly_ceiling}
+    with transaction.atomic():
+        row, _ = AutoTopUp.objects.update_or_create(
+            workspace_id=workspace_id,
+            defaults={
+                "is_on": is_on,
+                **amounts,
+                "declines": 0,
+                "stopped_by": "",
+                "changed_by_id": user_id,
+                "changed_at": clock.now(),
+            },
+        )
+        words = {name: f"${nano_to_usd(value)}" for name, value in amounts.items()}
+        record("billing.top_up_changed", workspace_id=workspace_id, details={"on": is_on, **words})
     return row
 
 

@@ -18,6 +18,14 @@ def people_of(workspace_id: int) -> list[User]:
     return [member.user for member in members]
 
 
+def recipient(user_id: int) -> list[User]:
+    """Return the one person of a notice to a person, in a list; an empty one if they are shut out or their address is unproved."""
+    found = User.objects.filter(pk=user_id, is_active=True)
+    if settings.LUMYX_EMAIL_VERIFICATION:
+        found = found.filter(email_verified_at__isnull=False)
+    return list(found)
+
+
 def muted_among(people: list[User], *, kind: str) -> set[int]:
     """Return the ids of those who want no notices of a kind."""
     return set(Mute.objects.filter(user__in=people, kind=kind).values_list("user_id", flat=True))

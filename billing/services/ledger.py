@@ -2,7 +2,8 @@
 
 Every operation takes arrays, is one transaction (or joins the caller's), and fails closed: an error leaves nothing behind.
 Wallets are locked first, in the order of their ids, then quota rows; all that follows reads what was committed before the
-lock was had. That order is what keeps these operations free of deadlocks; a caller that joins several of them in one
+lock was had. What is used of budgets (of keys and of members, each of one workspace) changes under its wallet's lock, which is its
+lock too. That order is what keeps these operations free of deadlocks; a caller that joins several of them in one
 transaction gives up that promise. Every write has an idempotency key: the request's id, or the source.
 """
 
@@ -14,10 +15,11 @@ from psycopg import Cursor
 
 from billing import burn_down
 from billing.models.ledger import EntryKind
+from billing.services import ledger_budgets as budgets
 from billing.services import ledger_credit as credit
 from billing.services import ledger_plain as plain
 from billing.services import ledger_rows as rows
-from billing.services.admission import AdmissionDesk, Closing, WalletState, close_holds
+from billing.services.admission import AdmissionDesk, Closing, WalletState, close_holds, limits_of
 from billing.services.ledger_credit import changed_by, sweep
 from billing.services.ledger_rows import Entry
 from billing.types import Admission, Admitted, ExpiredHold, Settled, Settlement
@@ -47,7 +49,11 @@ def admit(admissions: Sequence[Admission]) -> list[Admitted]:
     """
     if not admissions:
         return []
-    return plain.ADMIT.run(admissions) or _admit_one_by_one(admissions)
+    if not any(admission.has_budget for admission in admissions):
+        answers = plain.ADMIT.run(admissions)
+        if answers:
+            return answers
+    return _admit_one_by_one(admissions)
 
 
 def _admit_one_by_one(admissions: Sequence[Admission]) -> list[Admitted]:
@@ -59,6 +65,8 @@ def _admit_one_by_one(admissions: Sequence[Admission]) -> list[Admitted]:
         requests = list(zip(admissions, facts, strict=True))
         subjects = {a.quota.subject for a, f in requests if a.quota and desk.refusal_by_state(a, f) is None}
         desk.used = rows.lock_quotas(cursor, subjects, day=desk.day)
+        limits = [limit for a, f in requests if desk.refusal_by_state(a, f) is None for limit in limits_of(a, f)]
+        desk.budgets = budgets.rows_of(cursor, limits, at=at)
         answers = [desk.decide(admission, fact) for admission, fact in requests]
         rows.place_holds(cursor, desk)
     return answers
@@ -107,8 +115,12 @@ def _place_again(cursor: Cursor[Any], wallets: Mapping[int, WalletState], lost: 
     if missing:
         desk = AdmissionDesk(rows.now(cursor), wallets)
         rows.lock_quotas(cursor, {a.quota.subject for a in missing.values() if a.quota}, day=desk.day)
-        for admission in missing.values():
-            desk.place_again(admission)
+        facts, _ = rows.facts_of(cursor, list(missing.values()))
+        requests = list(zip(missing.values(), facts, strict=True))
+        limits = [limit for admission, fact in requests for limit in limits_of(admission, fact)]
+        desk.budgets = budgets.rows_of(cursor, limits, at=desk.at)
+        for admission, fact in requests:
+            desk.place_again(admission, fact)
         rows.place_holds(cursor, desk)
 
 
@@ -152,3 +164,4 @@ def _charge(cursor: Cursor[Any], wallets: Mapping[int, WalletState], closing: Cl
         entries += [Entry(wallet_id, cut.grant_id, EntryKind.USAGE, REVENUE, -cut.amount, cut.ref) for cut in cuts]
     touched = [wallets[wallet_id] for wallet_id in closing.freed.keys() | closing.charges.keys()]
     rows.post(cursor, touched, changed, entries, closing.closed)
+    budgets.change(cursor, closing.budgets)

@@ -1,4 +1,4 @@
-"""The usual cases of the books in one round trip (migration billing.0005); where they decline, the long way decides.
+"""The usual cases of the books in one round trip (migrations billing.0005 and 0012); where they decline, the long way decides.
 
 The answers are those of billing.services.admission on the same rows; a property test compares the two.
 """
@@ -23,6 +23,7 @@ def _admit_parameters(admissions: Sequence[Admission]) -> Parameters | None:
         numbers(a.ttl for a in admissions),
         array(quota and quota.subject for quota in quotas),
         numbers(quota.limit if quota else 0 for quota in quotas),
+        numbers(a.key_version for a in admissions),
     ]
 
 
@@ -38,6 +39,7 @@ def _admit_one_parameters(admissions: Sequence[Admission]) -> Parameters:
         str(a.ttl),
         quota.subject if quota else None,
         str(quota.limit) if quota else None,
+        str(a.key_version),
     ]
 
 
@@ -93,12 +95,12 @@ def settle_one_parameters(settlements: Sequence[Settlement]) -> Parameters | Non
 ADMIT = Prepared(
     "billing_admit_plain",
     "SELECT wallet_id, subject, before, decided_at FROM billing_admit_plain("
-    "$1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::float8[], $7::text[], $8::int[])",
+    "$1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::float8[], $7::text[], $8::int[], $9::bigint[])",
     _admit_parameters,
     _admit_answers,
     single=Prepared(
         "billing_admit_one",
-        "SELECT wallet_id, subject, before, decided_at FROM billing_admit_one($1, $2, $3, $4, $5, $6, $7, $8)",
+        "SELECT wallet_id, subject, before, decided_at FROM billing_admit_one($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         _admit_one_parameters,
         _admit_answers,
     ),

@@ -17,6 +17,7 @@ from psycopg import Cursor
 from billing.burn_down import GrantState
 from billing.services import ledger_sql as sql
 from billing.services.admission import AdmissionDesk, AdmissionFacts, HoldState, WalletState
+from billing.services.ledger_budgets import limits_in
 from billing.types import Admission, ExpiredHold
 from lumyx.lib.prepared import array
 
@@ -82,24 +83,34 @@ def facts_of(cursor: Cursor[Any], admissions: Sequence[Admission]) -> tuple[list
         sql.ADMISSION_FACTS, [array(a.request_id for a in admissions), array(a.api_key_id for a in admissions)]
     )
     rows = cursor.fetchall()
-    return [AdmissionFacts(row[0], bool(row[1]), bool(row[2]), row[3], row[4]) for row in rows], rows[0][5]
+    return [_facts_in(row) for row in rows], rows[0][0]
+
+
+def _facts_in(row: Sequence[Any]) -> AdmissionFacts:
+    workspace, revoked, expired, disabled, orphaned, version, wallet, amount, *budgets = row[1:]
+    return AdmissionFacts(workspace, revoked, expired, disabled, orphaned, version, wallet, amount, limits_in(budgets))
 
 
 def place_holds(cursor: Cursor[Any], desk: AdmissionDesk) -> None:
     """Write what an admission desk has let in: holds, what they take of their wallets, and quota claims."""
     if not desk.placed:
         return
-    admissions = [admission for admission, _held in desk.placed]
+    admissions = [placed.admission for placed in desk.placed]
+    counted = [(budget_id, placed.held) for placed in desk.placed for budget_id in placed.budget_ids]
     columns: dict[str, Any] = {
         "at": desk.at,
         "day": desk.day,
         "ids": array(a.request_id for a in admissions),
         "wallet_ids": array(a.workspace_id for a in admissions),
-        "amounts": array(held for _admission, held in desk.placed),
+        "amounts": array(placed.held for placed in desk.placed),
         "ttls": array(float(a.ttl) for a in admissions),
         "api_key_ids": array(a.api_key_id for a in admissions),
         "models": array(a.model for a in admissions),
         "quota_subjects": array(a.quota.subject if a.quota else None for a in admissions),
+        # Arrays of arrays have to be of one length: each travels as a text of its own.
+        "budgets": array(array(placed.budget_ids) if placed.budget_ids else None for placed in desk.placed),
+        "budget_ids": array(budget_id for budget_id, _ in counted),
+        "budget_amounts": array(held for _, held in counted),
     }
     cursor.execute(sql.PLACE_HOLDS, columns)
 

@@ -22,25 +22,35 @@ WHERE (subject, day) IN (SELECT * FROM unnest(%s::text[], %s::date[]))
 ORDER BY subject, day FOR UPDATE
 """
 
-#: One row a request, in their order: the key as it is now, the hold that the request may already have, the time.
+#: One row a request, in their order: the time, the key as it is now, the hold that the request may already have, and the budgets
+#: that it is under, its key's and its key's maker's.
 ADMISSION_FACTS = """
-SELECT k.workspace_id, k.revoked_at IS NOT NULL, k.expires_at <= statement_timestamp(),
-       h.wallet_id, h.amount, statement_timestamp()
+SELECT statement_timestamp(), k.workspace_id, k.revoked_at IS NOT NULL,
+       coalesce(k.expires_at <= statement_timestamp(), false), k.disabled_at IS NOT NULL, coalesce(k.maker_is_barred, false),
+       coalesce(k.version, 0), h.wallet_id, h.amount,
+       k.workspace_id, k.id, k.budget_nano, k.budget_period, m.user_id, m.budget_nano, m.budget_period
 FROM unnest(%s::uuid[], %s::bigint[]) WITH ORDINALITY AS r (request_id, api_key_id, position)
 LEFT JOIN accounts_apikey k ON k.id = r.api_key_id
+LEFT JOIN accounts_membership m ON k.maker_has_budget AND m.workspace_id = k.workspace_id AND m.user_id = k.created_by_id
 LEFT JOIN billing_hold h ON h.id = r.request_id
 ORDER BY r.position
 """
 
-#: Holds, what they take from their wallets, and what they claim of quotas.
+#: Holds, what they take from their wallets and budgets, and what they claim of quotas.
 PLACE_HOLDS = """
 WITH placed AS (
-    INSERT INTO billing_hold (id, wallet_id, amount, state, created_at, expires_at, api_key_id, model, quota_subject, quota_day)
+    INSERT INTO billing_hold (id, wallet_id, amount, state, created_at, expires_at, api_key_id, model, quota_subject, quota_day,
+                              budget_ids)
     SELECT id, wallet_id, amount, 'open', %(at)s, %(at)s + make_interval(secs => ttl), api_key_id, model,
-           quota_subject, CASE WHEN quota_subject IS NOT NULL THEN %(day)s END
+           quota_subject, CASE WHEN quota_subject IS NOT NULL THEN %(day)s END, budgets::bigint[]
     FROM unnest(%(ids)s::uuid[], %(wallet_ids)s::bigint[], %(amounts)s::bigint[], %(ttls)s::float8[],
-                %(api_key_ids)s::bigint[], %(models)s::text[], %(quota_subjects)s::text[])
-         AS hold (id, wallet_id, amount, ttl, api_key_id, model, quota_subject)
+                %(api_key_ids)s::bigint[], %(models)s::text[], %(quota_subjects)s::text[], %(budgets)s::text[])
+         AS hold (id, wallet_id, amount, ttl, api_key_id, model, quota_subject, budgets)
+), counted AS (
+    UPDATE billing_budgetuse b SET held = b.held + sums.amount
+    FROM (SELECT id, sum(amount) AS amount FROM unnest(%(budget_ids)s::bigint[], %(budget_amounts)s::bigint[]) AS t (id, amount)
+          GROUP BY id) AS sums
+    WHERE b.id = sums.id
 ), claimed AS (
     UPDATE billing_dailyquota q SET used = q.used + claim.requests
     FROM (SELECT subject, count(*) AS requests FROM unnest(%(quota_subjects)s::text[]) AS subject
@@ -54,7 +64,8 @@ WHERE w.workspace_id = taken.id
 """
 
 HOLDS = """
-SELECT id, wallet_id, amount, state, actual, quota_subject, quota_day FROM billing_hold WHERE id = ANY (%s::uuid[])
+SELECT id, wallet_id, amount, state, actual, quota_subject, quota_day, budget_ids FROM billing_hold
+WHERE id = ANY (%s::uuid[])
 """
 
 GIVE_BACK_QUOTAS = """
@@ -104,7 +115,12 @@ EXPIRE_HOLDS = """
 WITH closed AS (
     UPDATE billing_hold SET state = 'expired'
     WHERE id = ANY (%s::uuid[]) AND state = 'open' AND expires_at <= statement_timestamp()
-    RETURNING id, wallet_id, amount, api_key_id, model, created_at, quota_subject
+    RETURNING id, wallet_id, amount, api_key_id, model, created_at, quota_subject, budget_ids
+), uncounted AS (
+    UPDATE billing_budgetuse b SET held = b.held - sums.amount
+    FROM (SELECT counted.id, sum(closed.amount) AS amount FROM closed CROSS JOIN unnest(closed.budget_ids) AS counted (id)
+          GROUP BY counted.id) AS sums
+    WHERE b.id = sums.id
 ), freed AS (
     UPDATE billing_wallet w SET held = w.held - sums.amount
     FROM (SELECT wallet_id, sum(amount) AS amount FROM closed GROUP BY wallet_id) AS sums
@@ -150,6 +166,27 @@ WHERE g.id = %s AND e.wallet_id = g.wallet_id AND e.contra = %s
 END_GRANTS = """
 UPDATE billing_creditgrant SET expires_at = %s
 WHERE wallet_id = %s AND source = ANY(%s::text[]) AND kind IN ('vip', 'promo') AND (expires_at IS NULL OR expires_at > %s)
+"""
+
+#: Rows of budgets that are there, each with its place among those that are asked for.
+BUDGETS = """
+SELECT r.position, b.id, b.held, b.spent
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::date[]) WITH ORDINALITY AS r (wallet_id, subject, period, start, position)
+JOIN billing_budgetuse b
+  ON b.wallet_id = r.wallet_id AND b.subject = r.subject AND b.period = r.period AND b.start = r.start
+"""
+
+#: The first in their periods. Their wallets are locked, so nobody else makes them.
+ADD_BUDGETS = """
+INSERT INTO billing_budgetuse (wallet_id, subject, period, start, held, spent)
+SELECT wallet_id, subject, period, start, 0, 0
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::date[]) AS r (wallet_id, subject, period, start)
+"""
+
+CHANGE_BUDGETS = """
+UPDATE billing_budgetuse b SET held = b.held + change.held, spent = b.spent + change.spent
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS change (id, held, spent)
+WHERE b.id = change.id
 """
 
 NOW = "SELECT statement_timestamp()"

@@ -32,7 +32,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of a kind. ``TIMES`` names those that are times; an optional one may be empty."""
 
     def __post_init__(self) -> None:
-        for name in ("paid_at", "period_end"):
+        for name in ("paid_at", "period_end", "deletes_at"):
             value = getattr(self, name, "")
             if value:
                 time_of(value)
@@ -113,6 +113,57 @@ class DisputeClosed(Kind, frozen=True, kw_only=True):
     amount: Amount
 
 
+#: The id of a user; 0: an operator.
+Person = Annotated[int, Meta(ge=0)]
+
+
+class ToPerson(Kind, frozen=True, kw_only=True):
+    """A notice to one person alone, whatever they may see in the workspace, or saw until now."""
+
+    person: Annotated[int, Meta(ge=1)]
+
+
+class MemberJoined(ToPerson, frozen=True, kw_only=True):
+    """Somebody accepted an invitation."""
+
+    member: Person
+    role: Text
+
+
+class RoleChanged(ToPerson, frozen=True, kw_only=True):
+    """The person has another role."""
+
+    by: Person
+    role: Text
+    before: Text
+
+
+class MemberRemoved(ToPerson, frozen=True, kw_only=True):
+    """The person was removed."""
+
+    by: Person
+
+
+class OwnershipTransferred(ToPerson, frozen=True, kw_only=True):
+    """The workspace has another owner."""
+
+    giver: Person
+    taker: Person
+
+
+class DeletionPlanned(ToPerson, frozen=True, kw_only=True):
+    """The workspace will be deleted."""
+
+    by: Person
+    deletes_at: Text
+
+
+class DeletionUndone(ToPerson, frozen=True, kw_only=True):
+    """The workspace stays."""
+
+    by: Person
+
+
 KINDS: dict[str, type[Kind]] = {
     "receipt": Receipt,
     "low_balance": LowBalance,
@@ -126,6 +177,12 @@ KINDS: dict[str, type[Kind]] = {
     "refund": Refund,
     "dispute_opened": DisputeOpened,
     "dispute_closed": DisputeClosed,
+    "member_joined": MemberJoined,
+    "role_changed": RoleChanged,
+    "member_removed": MemberRemoved,
+    "ownership_transferred": OwnershipTransferred,
+    "deletion_planned": DeletionPlanned,
+    "deletion_undone": DeletionUndone,
 }
 #: Kinds that a person can do without; the others tell of their money's movements.
 MUTABLE = frozenset({"low_balance"})

@@ -1,6 +1,7 @@
 """A notice as an e-mail: subject, text and HTML from the templates of its kind, with links at the site's own address."""
 
 import datetime as dt
+from collections.abc import Mapping
 from email.policy import default
 from typing import Any
 
@@ -15,6 +16,7 @@ from accounts.models import User
 from billing.models import Notice
 from billing.services.mutes import unsubscribe_url
 from billing.services.notice_kinds import MUTABLE, facts_of, time_of
+from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD, format_usd
 
 SUBJECT_LENGTH = 59
@@ -22,7 +24,8 @@ SUBJECT_LENGTH = 59
 _LINE_LENGTH = 990
 _CENT = NANO_PER_USD // 100
 _AMOUNTS = ("amount", "credit", "threshold", "credit_taken")
-_TIMES = ("paid_at", "period_end")
+_TIMES = ("paid_at", "period_end", "deletes_at")
+_PEOPLE = ("by", "member", "giver", "taker")
 #: Codes of the payment provider that people are told in words; a sentence stays as it is.
 _REASONS = {
     "authentication_required": "Your bank asks you to confirm payments.",
@@ -49,29 +52,47 @@ def message_of(notice: Notice, *, person: User) -> NoticeMessage:
         "site_url": settings.LUMYX_SITE_URL,
         "credits_url": settings.LUMYX_SITE_URL + reverse("dashboard:credits"),
         "pricing_url": settings.LUMYX_SITE_URL + reverse("site:pricing"),
-        **shown(msgspec.structs.asdict(facts)),
+        "dashboard_url": settings.LUMYX_SITE_URL + reverse("dashboard:overview"),
+        "members_url": settings.LUMYX_SITE_URL + reverse("dashboard:members"),
+        "settings_url": settings.LUMYX_SITE_URL + reverse("dashboard:workspace"),
+        **shown(msgspec.structs.asdict(facts), zone=clock.zone(notice.workspace.time_zone)),
     }
+    if "person" in context:
+        context.update(_people(context, reader=person))
     headers = {}
     if notice.kind in MUTABLE:
         context["unsubscribe_url"] = link = unsubscribe_url(person.pk, kind=notice.kind)
         headers = {"List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
-    subject = " ".join(_render(f"emails/{notice.kind}_subject.txt", context).split())
-    context["subject"] = subject
+    return compose(notice.kind, to=person.email, context=context, headers=headers)
+
+
+def compose(kind: str, *, to: str, context: dict[str, Any], headers: Mapping[str, str] | None = None) -> NoticeMessage:
+    """Return the message that the templates of a kind make of a context, to one address."""
+    subject = " ".join(_render(f"emails/{kind}_subject.txt", context).split())
+    context = {"site_url": settings.LUMYX_SITE_URL, **context, "subject": subject}
     message = NoticeMessage(
         subject=subject if len(subject) <= SUBJECT_LENGTH else subject[: SUBJECT_LENGTH - 1].rstrip() + "…",
-        body=_render(f"emails/{notice.kind}_message.txt", context),
-        to=[person.email],
-        headers={**headers, "Auto-Submitted": "auto-generated"},
+        body=_render(f"emails/{kind}_message.txt", context),
+        to=[to],
+        headers={**(headers or {}), "Auto-Submitted": "auto-generated"},
     )
-    message.attach_alternative(_render(f"emails/{notice.kind}_message.html", context, escapes=True), "text/html")
+    message.attach_alternative(_render(f"emails/{kind}_message.html", context, escapes=True), "text/html")
     return message
 
 
-def shown(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return facts for people: amounts as dollars, times in words."""
+def _people(facts: Mapping[str, Any], *, reader: User) -> dict[str, Any]:
+    """Return the people of a notice as they are called now, and whether the reader is the new owner."""
+    ids = {name: facts[name] for name in _PEOPLE if name in facts}
+    names = {user.pk: user.name or user.email for user in User.objects.filter(pk__in=ids.values())}
+    words = {name: names.get(id, "somebody who is gone") if id else "An operator" for name, id in ids.items()}
+    return {**words, "is_taker": ids.get("taker") == reader.pk}
+
+
+def shown(facts: dict[str, Any], *, zone: dt.tzinfo = dt.UTC) -> dict[str, Any]:
+    """Return facts for people: amounts as dollars, times in words, in the workspace's time zone."""
     words = dict(facts)
     words.update({name: dollars(facts[name]) for name in _AMOUNTS if facts.get(name) is not None})
-    words.update({name: _day(time_of(facts[name])) for name in _TIMES if facts.get(name)})
+    words.update({name: _day(time_of(facts[name]).astimezone(zone)) for name in _TIMES if facts.get(name)})
     if "reason" in facts:
         words["reason"] = _REASONS.get(facts["reason"], facts["reason"].replace("_", " "))
     if "balance" in facts:

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from billing.models import Notice
-from billing.selectors.recipients import muted_among, people_of
+from billing.selectors.recipients import muted_among, people_of, recipient
 from billing.services.notice_kinds import MUTABLE
 from billing.services.notice_mail import message_of
 from lumyx.lib import clock
@@ -82,9 +82,9 @@ def _take_next() -> Notice | None:
 def _send(notice: Notice) -> Exception | None:
     """Send a notice to everybody who has it not yet; return what went wrong."""
     try:
-        people = people_of(notice.workspace_id)
+        people = _recipients_of(notice)
         if not people:
-            error = "Nobody could be told: no active person with a proved address may see this workspace's billing."
+            error = "Nobody could be told: no active person with a proved address is to have this."
             Notice.objects.filter(pk=notice.pk).update(gave_up_at=Now(), error=error)
             return None
         failed = _send_to(notice, people)
@@ -95,6 +95,11 @@ def _send(notice: Notice) -> Exception | None:
     else:
         _put_off(notice, failed)
     return failed
+
+
+def _recipients_of(notice: Notice) -> list[User]:
+    person = notice.facts.get("person")
+    return people_of(notice.workspace_id) if person is None else recipient(int(person))
 
 
 def _send_to(notice: Notice, people: list[User]) -> Exception | None:

@@ -5,6 +5,7 @@ import datetime as dt
 from django.db import transaction
 
 from accounts.models import Workspace
+from accounts.services.audit import record
 from billing.models import LimitOverride, Subscription, Tier
 from billing.selectors.tiers import FREE, is_paid_for
 from lumyx.lib import clock
@@ -121,6 +122,7 @@ def set_tier(workspace_id: int, *, tier_slug: str, source: str = OPERATOR) -> No
         Subscription.objects.filter(workspace_id=workspace_id, ends_at__gt=now).update(ends_at=now)
         if tier_slug != FREE:
             Subscription.objects.create(workspace_id=workspace_id, tier_slug=tier_slug, source=source, started_at=now)
+        record("billing.tier_set", workspace_id=workspace_id, target=("tier", tier_slug, tier_slug))
 
 
 def set_limits(
@@ -140,6 +142,8 @@ def set_limits(
         LimitOverride.objects.filter(
             workspace_id=workspace_id, requests_per_minute__isnull=True, daily_requests__isnull=True
         ).delete()
+        details = {name: "the tier's" if value is None else value for name, value in changes.items()}
+        record("workspace.limits_changed", workspace_id=workspace_id, details=details)
 
 
 def _now_after(workspace_id: int) -> dt.datetime:

@@ -1,5 +1,6 @@
 """What operators do to a workspace: set one up with its owner, tier and credit, and look at all of it at once."""
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,8 @@ from django.db import transaction
 from accounts.selectors.apikeys import api_keys_of
 from accounts.selectors.policies import accepted_policies
 from accounts.selectors.users import user_by_email
-from accounts.selectors.workspaces import members_of, workspace_by_slug
+from accounts.selectors.workspaces import members_of, workspace_by_slug, workspaces_to_delete
+from accounts.services.closing import finish_deletion
 from accounts.services.users import create_user, normalise_email
 from accounts.services.workspaces import (
     WorkspaceNotFoundError,
@@ -17,14 +19,19 @@ from accounts.services.workspaces import (
     slug_of,
     suspend_workspace,
 )
+from billing.payments.errors import PaymentsError
 from billing.selectors.ledger import balance_of
 from billing.selectors.tiers import entitlements_of
-from billing.services.ledger import grant
+from billing.services.by_hand import grant
 from billing.services.tiers import set_limits, set_tier
+from dashboard.flows import teams
+from lumyx.lib import clock
 from lumyx.lib.money import usd_to_nano
 
 if TYPE_CHECKING:
     from accounts.models import User, Workspace
+
+logger = logging.getLogger(__name__)
 
 
 class PasswordMismatchError(ValueError):
@@ -110,6 +117,8 @@ def describe_workspace(slug: str) -> dict[str, Any]:
         "suspended": workspace.is_suspended,
         "suspended_at": workspace.suspended_at,
         "suspension_reason": workspace.suspension_reason,
+        "time_zone": workspace.time_zone,
+        "deletion_due_at": workspace.deletion_due_at,
         "tier": rights.tier_slug,
         "limits": {"rpm": rights.requests_per_minute, "daily": rights.daily_requests},
         "balance": {
@@ -138,6 +147,27 @@ def put_on_tier(slug: str, *, tier: str) -> "Workspace":
     workspace = workspace_named(slug)
     set_tier(workspace.pk, tier_slug=tier)
     return workspace
+
+
+def restore(slug: str) -> "Workspace":
+    """Take a planned deletion back. Raises WorkspaceNotFoundError, WorkspaceIsClosingError (it is deleted already)."""
+    return teams.undo_deletion(workspace_named(slug).pk, by=None)
+
+
+def delete_due_workspaces() -> int:
+    """Delete the workspaces whose time of grace is over; return how many.
+
+    A plan that was taken up again in between is cancelled first; where that fails, the next run tries again.
+    """
+    deleted = 0
+    for workspace_id in workspaces_to_delete(clock.now()):
+        try:
+            teams.end_plan(workspace_id)
+        except PaymentsError as error:
+            logger.warning("The workspace %d is deleted later: its plan cannot be cancelled: %s", workspace_id, error)
+            continue
+        deleted += finish_deletion(workspace_id)
+    return deleted
 
 
 @transaction.atomic

@@ -6,10 +6,20 @@ from contextlib import contextmanager
 
 from django.core.management.base import CommandError
 
-from accounts.services.apikeys import ApiKeyNotFoundError, InvalidApiKeyOptionError
+from accounts.services.apikeys import ApiKeyNotFoundError, ApiKeyStateError, InvalidApiKeyOptionError
+from accounts.services.management_keys import (
+    InvalidManagementKeyError,
+    ManagementKeyNotFoundError,
+    ManagementKeyPermissionError,
+)
 from accounts.services.policies import UnknownPolicyError
 from accounts.services.users import EmailTakenError, InvalidEmailError
-from accounts.services.workspaces import InvalidWorkspaceNameError, WorkspaceExistsError, WorkspaceNotFoundError
+from accounts.services.workspaces import (
+    InvalidWorkspaceNameError,
+    WorkspaceExistsError,
+    WorkspaceIsClosingError,
+    WorkspaceNotFoundError,
+)
 from billing.services.tiers import PaidSubscriptionError, UnknownTierError
 from dashboard.flows.workspaces import InvalidCreditError, PasswordMismatchError
 from lumyx.lib.money import MoneyError
@@ -17,17 +27,22 @@ from lumyx.lib.money import MoneyError
 #: The errors whose text is meant for the person who asked. Anything else is a fault and keeps its traceback.
 REFUSALS = (
     ApiKeyNotFoundError,
+    ApiKeyStateError,
     EmailTakenError,
     InvalidApiKeyOptionError,
     InvalidCreditError,
     InvalidEmailError,
+    InvalidManagementKeyError,
     InvalidWorkspaceNameError,
+    ManagementKeyNotFoundError,
+    ManagementKeyPermissionError,
     MoneyError,
     PaidSubscriptionError,
     PasswordMismatchError,
     UnknownPolicyError,
     UnknownTierError,
     WorkspaceExistsError,
+    WorkspaceIsClosingError,
     WorkspaceNotFoundError,
 )
 

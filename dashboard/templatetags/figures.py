@@ -5,6 +5,7 @@ import datetime as dt
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from lumyx.lib import clock
 from lumyx.lib.money import NANO_PER_USD, format_usd, nano_to_usd
@@ -93,14 +94,14 @@ def seconds(milliseconds: int | None) -> str:
 
 @register.simple_tag
 def moment(at: dt.datetime | None, *, never: str = "Never") -> SafeString:
-    """Write a moment relative to now, past or future, with the exact one in the title."""
+    """Write a moment relative to now, past or future, with the exact one in the title, in the workspace's time zone."""
     if at is None:
         return format_html('<span class="dim">{}</span>', never)
-    at = at.astimezone(dt.UTC)
+    at = localtime(at)
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         at.isoformat(timespec="seconds"),
-        f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        f"{at:%Y-%m-%d %H:%M:%S %Z}",
         relative_text(at, now=clock.now()),
     )
 

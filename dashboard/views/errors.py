@@ -9,6 +9,10 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve
 from django.views.decorators.csrf import requires_csrf_token
 
+from dashboard.api.paths import API
+from dashboard.api.plain import api_error
+from gateway.errors import ApiError, internal_error
+
 #: Read at the start and sent as it is: when this page is needed, templates and database may be what is broken.
 SERVER_ERROR_PAGE = (Path(settings.BASE_DIR) / "templates" / "500.html").read_text()
 
@@ -40,7 +44,9 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return the 400 page; why it was refused is in the log only (a suspicious request gets no hints)."""
+    """Return the 400 page, or the API's error; why is in the log only (a suspicious request gets no hints)."""
+    if request.path.startswith(API):
+        return api_error(ApiError(400, "invalid_parameter", "The request's headers or its address are not valid."))
     return render(request, "400.html", status=HTTPStatus.BAD_REQUEST)
 
 
@@ -50,5 +56,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the static 500 page."""
+    """Return the static 500 page; to programs, the API's error."""
+    if request.path.startswith(API):
+        return api_error(internal_error())
     return HttpResponse(SERVER_ERROR_PAGE, status=HTTPStatus.INTERNAL_SERVER_ERROR)

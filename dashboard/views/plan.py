@@ -12,6 +12,7 @@ from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.timezone import localtime
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -104,7 +105,9 @@ def change_plan(request: MemberRequest) -> HttpResponseBase:
     except PaymentsError as error:
         problem, status = problem_of(error)
         return _step(request, "change", context | {"problem": problem, **_of_card(error)}, status=status)
-    text = f"You are on {tier.name} now." if done.is_upgrade else f"{tier.name} begins on {done.at:%-d %B %Y}."
+    text = (
+        f"You are on {tier.name} now." if done.is_upgrade else f"{tier.name} begins on {localtime(done.at):%-d %B %Y}."
+    )
     return _done(request, text)
 
 
@@ -123,7 +126,7 @@ def cancel_plan(request: MemberRequest) -> HttpResponseBase:
     except PaymentsError as error:
         problem, status = problem_of(error)
         return _step(request, "cancel", {"problem": problem}, status=status)
-    return _done(request, f"The plan ends on {ends_at:%-d %B %Y}. Until then nothing changes.")
+    return _done(request, f"The plan ends on {localtime(ends_at):%-d %B %Y}. Until then nothing changes.")
 
 
 @require_POST

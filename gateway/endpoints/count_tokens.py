@@ -37,7 +37,7 @@ COUNTING = frozenset({"anthropic_messages"})
 async def serve(arrival: Arrival, gateway: Gateway) -> None:
     """Answer one count. Raises RequestShapeError that names what is wrong with the body."""
     limits = gateway.limits
-    principal = await authenticate(arrival.headers, store=gateway.store)
+    principal = await authenticate(arrival, store=gateway.store, proxies=limits.trusted_proxies)
     body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
     if body is None:
         return

@@ -17,7 +17,7 @@ _FORMS = "the id of an answer (chatcmpl-…, msg_…), or the header x-request-i
 
 async def serve(arrival: Arrival, gateway: Gateway) -> None:
     """Answer one receipt, or 404 not_found. Raises ApiError 400 for an id that is none."""
-    principal = await authenticate(arrival.headers, store=gateway.store)
+    principal = await authenticate(arrival, store=gateway.store, proxies=gateway.limits.trusted_proxies)
     given = query_value(arrival.query, "id")
     if not given:
         raise ApiError(400, "missing_parameter", f"id is missing. Send ?id= with {_FORMS}.")

@@ -11,7 +11,7 @@ from gateway.protocols.model_list import catalog_view, list_view
 
 async def serve_list(arrival: Arrival, gateway: Gateway) -> None:
     """Answer the list of models that the caller can see and use."""
-    principal = await authenticate_if_given(arrival.headers, store=gateway.store)
+    principal = await authenticate_if_given(arrival, store=gateway.store, proxies=gateway.limits.trusted_proxies)
     sandbox = gateway.limits.sandbox_is_open
     models = [
         model
@@ -23,7 +23,7 @@ async def serve_list(arrival: Arrival, gateway: Gateway) -> None:
 
 async def serve_one(arrival: Arrival, gateway: Gateway, public_id: str) -> None:
     """Answer one model, or 404 model_not_found."""
-    principal = await authenticate_if_given(arrival.headers, store=gateway.store)
+    principal = await authenticate_if_given(arrival, store=gateway.store, proxies=gateway.limits.trusted_proxies)
     model = find_model(
         gateway.store.catalog(), public_id, principal=principal, sandbox_is_open=gateway.limits.sandbox_is_open
     )

@@ -15,7 +15,7 @@ from gateway.pipeline import Arrival, Gateway
 from gateway.pipeline.admit import Budget, admission_for, examine, keep_pace
 from gateway.pipeline.authenticate import authenticate
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.permit import find_model
+from gateway.pipeline.permit import find_model, on_terms_of
 from gateway.protocols import embeddings
 from gateway.protocols.anthropic_request import parse_messages_request
 from gateway.protocols.clients import CHAT, EMBEDDINGS, MESSAGES
@@ -40,7 +40,7 @@ PARSERS: dict[str, Callable[[bytes], Generation]] = {
 async def serve(arrival: Arrival, gateway: Gateway) -> None:
     """Answer one quote. Raises what the endpoint of the quoted request raises before it admits, but for its 402."""
     limits, store = gateway.limits, gateway.store
-    principal = await authenticate(arrival.headers, store=store)
+    principal = await authenticate(arrival, store=store, proxies=limits.trusted_proxies)
     body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
     if body is None:
         return
@@ -55,10 +55,12 @@ async def serve(arrival: Arrival, gateway: Gateway) -> None:
         principal=principal,
         protocol=protocol,
         request=PARSERS[protocol.name](body),
+        site_url=limits.site_url,
     )
-    exchange.model = find_model(
+    model = find_model(
         store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
     )
+    exchange.model = on_terms_of(principal, model)
     examine(exchange)
     window = await keep_pace(principal, minute=gateway.minute)
     budget = Budget(exchange)
@@ -72,6 +74,8 @@ async def serve(arrival: Arrival, gateway: Gateway) -> None:
 def quote_view(exchange: Exchange, budget: Budget, answer: Admitted) -> dict[str, Any]:
     """Return the quote; ``answer`` is what the ledger would say. Where it would refuse, the quote is of the whole wish."""
     model, is_affordable = exchange.served_model(), answer.refusal is None
+    # The budget that refuses it leaves less than the balance.
+    left = answer.available if answer.budget is None else min(answer.available, answer.budget.left)
     most = answer.held if is_affordable else budget.most
     ceiling = budget.ceiling_for(most)
     writes = not isinstance(exchange.request, EmbeddingsRequest)
@@ -86,7 +90,7 @@ def quote_view(exchange: Exchange, budget: Budget, answer: Admitted) -> dict[str
         "max_tokens": ceiling if writes else None,
         "affordable": is_affordable,
         "refusal": None if answer.refusal is None else answer.refusal.value,
-        "affordable_max_tokens": budget.affordable(max(0, answer.available)) if writes else None,
+        "affordable_max_tokens": budget.affordable(max(0, left)) if writes else None,
         "available": nano_to_usd(answer.available),
         "estimate": _estimate(exchange, budget, ceiling),
         "price": {"id": model.price_id, "free": model.is_free, "per_million": rates_view(model.rates)},

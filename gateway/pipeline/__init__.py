@@ -6,28 +6,31 @@ leaves costs nothing. From then on the work belongs to a task of the gateway, be
 
 import asyncio
 import logging
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
-from gateway.http import Line, Receive, Send, read_body
+from gateway.errors import unavailable
+from gateway.http import Receive, read_body
 from gateway.limits.minute import MinuteLimiter
-from gateway.pipeline.admit import admit
+from gateway.pipeline.admit import StaleKeyError, admit
+from gateway.pipeline.arrival import Arrival
 from gateway.pipeline.authenticate import authenticate
 from gateway.pipeline.dispatch import Dispatcher
 from gateway.pipeline.exchange import Exchange
-from gateway.pipeline.permit import find_model
+from gateway.pipeline.permit import find_model, on_terms_of
 from gateway.pipeline.record import record
 from gateway.pipeline.route import order_routes
 from gateway.protocols.clients import ClientProtocol
 from gateway.protocols.generation import Generation
 from gateway.store import Store
 from lumyx.lib import clock
-from lumyx.lib.ids import uuid7
+
+__all__ = ["Arrival", "Gateway", "Limits", "run"]
 
 log = logging.getLogger(__name__)
+
+#: How often a request is judged anew whose key changes under it.
+JUDGEMENTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class Limits:
     #: How long a hold lives without being extended (gateway.pipeline.leases).
     lease: float
     sandbox_is_open: bool
+    #: How many proxies of ours write into X-Forwarded-For.
+    trusted_proxies: int = 0
+    #: The site's address, for links in errors.
+    site_url: str = ""
 
 
 @dataclass(slots=True)
@@ -51,20 +58,6 @@ class Gateway:
     limits: Limits
     #: Admitted exchanges that are not settled yet; shutdown waits for them.
     running: dict[asyncio.Task[None], Exchange] = field(default_factory=dict)
-
-
-class Arrival(msgspec.Struct):
-    """A request as it came in: its headers, and the two ends of its connection."""
-
-    headers: Iterable[tuple[bytes, bytes]]
-    receive: Receive
-    send: Send
-    line: Line | None = None
-    #: What stands behind the question mark of its address.
-    query: bytes = b""
-    id: uuid.UUID = msgspec.field(default_factory=uuid7)
-    #: The body has come in to its end, or there is none.
-    is_read: bool = False
 
 
 async def run(
@@ -81,7 +74,7 @@ async def run(
     """
     started_at, started = clock.now(), clock.monotonic()
     limits, store = gateway.limits, gateway.store
-    principal = await authenticate(arrival.headers, store=store)
+    principal = await authenticate(arrival, store=store, proxies=limits.trusted_proxies)
     body = await read_body(arrival.receive, limit=limits.body_limit, deadline=limits.body_deadline)
     if body is None:
         return
@@ -96,16 +89,34 @@ async def run(
         request=parse(body),
         betas=betas,
         line=arrival.line,
+        site_url=limits.site_url,
     )
-    exchange.model = find_model(
-        store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
-    )
-    await admit(exchange, store=store, minute=gateway.minute, lease=limits.lease)
+    await _admit(exchange, arrival, gateway)
     # Begun at once, not in the loop's next turn: the upstream is asked that much earlier.
     task = asyncio.Task(_serve(exchange, gateway), loop=asyncio.get_running_loop(), eager_start=True)
     gateway.running[task] = exchange
     task.add_done_callback(gateway.running.pop)
     await _watch(arrival.receive, exchange, task)
+
+
+async def _admit(exchange: Exchange, arrival: Arrival, gateway: Gateway) -> None:
+    """Find the model and admit; where the key's row says otherwise than we remember, by what it says now."""
+    limits, store = gateway.limits, gateway.store
+    for _ in range(JUDGEMENTS):
+        principal = exchange.principal
+        model = find_model(
+            store.catalog(), exchange.request.model, principal=principal, sandbox_is_open=limits.sandbox_is_open
+        )
+        exchange.model = on_terms_of(principal, model)
+        try:
+            await admit(exchange, store=store, minute=gateway.minute, lease=limits.lease)
+        except StaleKeyError:
+            store.forget_key(principal.api_key_id)
+            exchange.headers.clear()
+            exchange.principal = await authenticate(arrival, store=store, proxies=limits.trusted_proxies)
+        else:
+            return
+    raise unavailable("This API key is being changed. Try again in a moment.")
 
 
 async def _serve(exchange: Exchange, gateway: Gateway) -> None:

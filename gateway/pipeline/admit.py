@@ -1,7 +1,7 @@
 """Stage 2: may this request run, and is it paid for. Nothing reaches an upstream that was not admitted here.
 
-Order: the model and the key's right to it, capabilities, pace (Redis, may fail open), then the daily quota and the hold in
-one PostgreSQL transaction (fails closed).
+Order: the model and the key's right to it, capabilities, pace (Redis, may fail open; the key's own before the workspace's), then
+the daily quota, the hold and the budgets of key and member in one PostgreSQL transaction (fails closed).
 """
 
 import asyncio
@@ -9,11 +9,11 @@ from copy import replace
 
 from billing.rating import affordable_output, hold_for
 from billing.types import Admission, Admitted, QuotaClaim, Refusal
-from gateway.errors import DO_NOT_RETRY, ApiError, Header, retry_after, unavailable
+from gateway.errors import ApiError, Header, retry_after, unavailable
 from gateway.limits.minute import Asked, MinuteLimiter, Pace
-from gateway.pipeline import authenticate
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.permit import check_model
+from gateway.pipeline.refusals import refused
 from gateway.pipeline.route import usable_routes
 from gateway.protocols.embeddings import EmbeddingsRequest, tokens_upper_bound
 from gateway.protocols.generation import input_upper_bound
@@ -21,7 +21,10 @@ from gateway.store import Store
 from gateway.types import Principal
 from gateway.upstreams.profiles import profile_of
 from lumyx.lib import clock
-from lumyx.lib.money import nano_to_usd
+
+
+class StaleKeyError(Exception):
+    """The key's row has changed since its principal was read. Nothing was admitted: read it again, and ask again."""
 
 
 class Budget:
@@ -78,24 +81,29 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
     """
     model = exchange.served_model()
     examine(exchange)
+    own = await keep_own_pace(exchange.principal, minute=minute) if exchange.principal.key_requests_per_minute else None
     asked = _ask_pace(exchange, minute)
     if asked is not None and not asked.has_room:
-        _keep_pace(exchange, await asked.answer())
+        _keep_pace(exchange, await asked.answer(), own)
         asked = None
+    elif asked is None and own is not None:
+        _keep_pace(exchange, None, own)
     budget = Budget(exchange)
     admission = admission_for(exchange, budget, lease=lease)
     admitted = await store.admit(admission)
     if asked is not None:
         # With room to spare both were asked at once; the books are not asked in vain but by a sudden crowd.
         try:
-            _keep_pace(exchange, await asked.answer())
+            _keep_pace(exchange, await asked.answer(), own)
         except (ApiError, asyncio.CancelledError) as error:
             store.take_back(admission, admitted, error if isinstance(error, ApiError) else unavailable())
             raise
+    if admitted.refusal is Refusal.KEY_CHANGED:
+        raise StaleKeyError
     if model.is_free:
         exchange.headers.extend(quota_headers(exchange, admitted))
     if admitted.refusal is not None:
-        refusal = _refused(admitted, exchange=exchange, budget=budget)
+        refusal = refused(admitted, exchange=exchange, budget=budget)
         refusal.headers.extend(exchange.headers)  # the limit is told on 200 and 429 alike
         raise refusal
     whole = admitted.held == admission.amount
@@ -106,7 +114,13 @@ async def admit(exchange: Exchange, *, store: Store, minute: MinuteLimiter, leas
 def examine(exchange: Exchange) -> None:
     """Set the routes that can take a request. Raises ApiError for one that its model or its workspace cannot serve."""
     model = exchange.served_model()
-    check_model(exchange.request, model=model, principal=exchange.principal, kind=exchange.protocol.kind)
+    check_model(
+        exchange.request,
+        model=model,
+        principal=exchange.principal,
+        kind=exchange.protocol.kind,
+        site_url=exchange.site_url,
+    )
     exchange.routes = usable_routes(model, exchange.request)
 
 
@@ -121,15 +135,32 @@ def admission_for(exchange: Exchange, budget: Budget, *, lease: float) -> Admiss
         amount=budget.most,
         floor=budget.floor,
         ttl=lease,
-        quota=QuotaClaim(principal.quota_subject, principal.daily_requests) if model.is_free else None,
+        quota=QuotaClaim(principal.quota_subject, principal.daily_requests)
+        if model.is_free and not principal.is_test
+        else None,
+        key_version=principal.key_version,
+        has_budget=principal.has_budget and budget.most > 0,
     )
 
 
 async def keep_pace(principal: Principal, *, minute: MinuteLimiter) -> list[Header]:
     """Count a request that is neither held nor charged for; return the headers of its window. Raises ApiError 429."""
-    if principal.requests_per_minute == 0:
-        return []
-    return _window_of(await _window(principal, minute).answer())
+    own = await keep_own_pace(principal, minute=minute)
+    pace = await _window(principal, minute).answer() if principal.requests_per_minute else None
+    return _window_of(pace, own)
+
+
+async def keep_own_pace(principal: Principal, *, minute: MinuteLimiter) -> Pace | None:
+    """Count a request against its key's own pace; None where it has none. Raises ApiError 429.
+
+    It is asked first and by itself, so that what it refuses uses nothing of the workspace's minute.
+    """
+    if principal.key_requests_per_minute == 0:
+        return None
+    pace = await minute.ask(f"k{principal.api_key_id}", limit=principal.key_requests_per_minute).answer()
+    if not pace.allowed:
+        raise _too_fast(pace, "key_rate_limit_exceeded", "this API key")
+    return pace
 
 
 def _lower_ceiling(exchange: Exchange, budget: Budget) -> None:
@@ -149,25 +180,30 @@ def _window(principal: Principal, minute: MinuteLimiter) -> Asked:
     return minute.ask(f"w{principal.workspace_id}", limit=principal.requests_per_minute)
 
 
-def _keep_pace(exchange: Exchange, pace: Pace) -> None:
-    headers = _window_of(pace)
+def _keep_pace(exchange: Exchange, pace: Pace | None, own: Pace | None) -> None:
+    headers = _window_of(pace, own)
     if not exchange.served_model().is_free:
         exchange.headers.extend(headers)
 
 
-def _window_of(pace: Pace) -> list[Header]:
-    headers = _limit_headers(pace.limit, pace.remaining, format_duration(pace.reset))
-    if not pace.allowed:
-        raise _too_fast(pace, headers)
-    return headers
+def _window_of(pace: Pace | None, own: Pace | None) -> list[Header]:
+    """Return the headers of the tighter of two windows, the workspace's and the key's own; none where there is no limit."""
+    if pace is not None and not pace.allowed:
+        raise _too_fast(pace, "rate_limit_exceeded", "your tier")
+    windows = [window for window in (pace, own) if window is not None]
+    return _pace_headers(min(windows, key=lambda window: window.remaining)) if windows else []
 
 
-def _too_fast(pace: Pace, headers: list[Header]) -> ApiError:
+def _pace_headers(pace: Pace) -> list[Header]:
+    return _limit_headers(pace.limit, pace.remaining, format_duration(pace.reset))
+
+
+def _too_fast(pace: Pace, code: str, whose: str) -> ApiError:
     return ApiError(
         429,
-        "rate_limit_exceeded",
-        f"You have sent {pace.limit} requests this minute, the limit of your tier. Try again in {pace.reset} s.",
-        headers=[*headers, retry_after(pace.reset)],
+        code,
+        f"You have sent {pace.limit} requests this minute, the limit of {whose}. Try again in {pace.reset} s.",
+        headers=[*_pace_headers(pace), retry_after(pace.reset)],
     )
 
 
@@ -195,48 +231,3 @@ def format_duration(seconds: int) -> str:
     if hours:
         return f"{hours}h{minute}m{second}s"
     return f"{minute}m{second}s" if minute else f"{second}s"
-
-
-def _refused(admitted: Admitted, *, exchange: Exchange, budget: Budget) -> ApiError:
-    match admitted.refusal:
-        case Refusal.KEY_REVOKED:
-            return authenticate.revoked()
-        case Refusal.KEY_EXPIRED:
-            return authenticate.expired()
-        case Refusal.WORKSPACE_SUSPENDED:
-            return authenticate.suspended()
-        case Refusal.QUOTA_EXCEEDED:
-            return _quota_spent(admitted, exchange)
-        case Refusal.WALLET_FROZEN:
-            return ApiError(
-                402, "wallet_frozen", "This workspace's credits are frozen. Ask the operator of this service."
-            )
-        case _:
-            return _too_dear(admitted, budget)
-
-
-def _quota_spent(admitted: Admitted, exchange: Exchange) -> ApiError:
-    # No retry-after: with one, SDKs and agents sleep until midnight.
-    at = admitted.at or clock.now()
-    minutes = -(-int(clock.until_midnight(at).total_seconds()) // 60)
-    left = f"{minutes // 60}h{minutes % 60}m" if minutes >= 60 else f"{minutes}m"
-    return ApiError(
-        429,
-        "daily_quota_exceeded",
-        f"You have used all {exchange.principal.daily_requests} free requests for today. "
-        f"Resets at 00:00 UTC, in {left}. Upgrade: /pricing",
-        headers=[DO_NOT_RETRY],
-    )
-
-
-def _too_dear(admitted: Admitted, budget: Budget) -> ApiError:
-    have = nano_to_usd(max(0, admitted.available))
-    tokens = budget.affordable(max(0, admitted.available))
-    if budget.asked is not None and tokens > 0:
-        message = (
-            f"max_tokens {budget.asked} may cost up to ${nano_to_usd(budget.most)}, and ${have} is available. "
-            f"It covers max_tokens up to {tokens}. Lower it, leave it out, or add credits at /dashboard/credits."
-        )
-    else:
-        message = f"Not enough credits: ${have} is available. Add credits at /dashboard/credits."
-    return ApiError(402, "insufficient_credits", message, headers=[DO_NOT_RETRY])

@@ -29,6 +29,8 @@ class Exchange(msgspec.Struct):
     betas: tuple[str, ...] = ()
     #: The client's connection itself, where the server offers it.
     line: Line | None = None
+    #: The site's address, for links in errors.
+    site_url: str = ""
 
     # admit
     model: ModelInfo | None = None

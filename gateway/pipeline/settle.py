@@ -18,6 +18,8 @@ from lumyx.lib import clock
 log = logging.getLogger(__name__)
 
 NOTHING = TokenUsage()
+#: Marks the usage of a test key (gateway.protocols.receipt.FLAGS).
+TEST_KEY = "test_key"
 
 
 class Settler:
@@ -85,7 +87,7 @@ def usage_record(exchange: Exchange) -> UsageRecord:
     model, usage = exchange.served_model(), (exchange.usage if exchange.produced else None) or NOTHING
     source = "none" if usage is NOTHING else "estimated" if exchange.usage_is_estimate else "upstream"
     error, route = exchange.error, exchange.route
-    first = exchange.first_token
+    first, is_test = exchange.first_token, exchange.principal.is_test
     return UsageRecord(
         id=exchange.id,
         workspace_id=exchange.principal.workspace_id,
@@ -101,12 +103,13 @@ def usage_record(exchange: Exchange) -> UsageRecord:
         reasoning_tokens=usage.reasoning,
         cost=_cost(route, usage),
         usage_source=source,
-        flags=exchange.flags,
+        flags=",".join(filter(None, (exchange.flags, TEST_KEY))) if is_test else exchange.flags,
         status=_status(exchange),
         http_status=200 if error is None or exchange.head_sent else error.status,
         error_code=error.code if error is not None else "",
         is_stream=exchange.request.stream,
-        is_free=model.is_free,
+        # Nothing costs a test key anything, whatever the model.
+        is_free=model.is_free or is_test,
         started_at=exchange.started_at,
         first_token_ms=int((first - exchange.started) * 1000) if first is not None and exchange.produced else None,
         duration_ms=int((clock.monotonic() - exchange.started) * 1000),

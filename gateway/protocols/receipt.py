@@ -25,6 +25,7 @@ FLAGS = {
     "usage_zero_output": "No output was reported, though there was some: our own count stands in.",
     "usage_zero_input": "No input was reported: our own count stands in.",
     "usage_unreadable": "The report could not be read: our own count stands in.",
+    "test_key": "A test key sent it: nothing is charged, and no daily limit counts it.",
     "usage_stale": "Output came after the last report: our own count of it was added.",
 }
 

@@ -1,5 +1,7 @@
 """Who is calling: the key's row (accounts) with the workspace's entitlements (billing) as one immutable value."""
 
+from ipaddress import ip_network
+
 from accounts.selectors.principals import principal_row
 from billing.selectors.tiers import entitlements_of
 from gateway.types import Principal
@@ -17,13 +19,22 @@ def principal_of(digest: bytes) -> Principal | None:
         owner_id=row.owner_id,
         maker_id=row.maker_id,
         is_test=row.is_test,
-        allowed_models=frozenset(row.allowed_models),
+        allowed_models=frozenset(id for id in row.allowed_models if not id.endswith("/*")),
+        allowed_prefixes=tuple(sorted(id[:-1] for id in row.allowed_models if id.endswith("/*"))),
+        networks=tuple(ip_network(text) for text in row.allowed_addresses),
         expires_at=row.expires_at,
         revoked=row.revoked,
         suspended=row.suspended,
+        closing=row.closing,
         email_verified=row.email_verified,
         policies=frozenset(row.policies),
         requests_per_minute=rights.requests_per_minute,
         daily_requests=rights.daily_requests,
         quota_subject=rights.quota_subject,
+        key_version=row.version,
+        key_requests_per_minute=row.requests_per_minute,
+        has_budget=row.has_budget,
+        secret_ends_at=row.secret_ends_at,
+        disabled=row.disabled,
+        orphaned=row.orphaned,
     )

@@ -18,8 +18,10 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from billing.services import ledger
 from billing.types import Admission, Admitted, Settled, Settlement
 from gateway.errors import ApiError, unavailable
+from gateway.protocols.key_view import KeyFacts
 from gateway.protocols.receipt import Receipt
 from gateway.selectors.catalog import load_snapshot
+from gateway.selectors.keys import key_facts
 from gateway.selectors.principals import principal_of
 from gateway.selectors.quotes import would_admit
 from gateway.selectors.receipts import receipt_of
@@ -120,6 +122,10 @@ class Store:
         except TimeoutError as error:
             raise StoreUnavailableError("the database does not answer") from error
 
+    async def key_facts(self, principal: Principal) -> KeyFacts | None:
+        """Return a key as its holder may see it, None if it is gone. Raises StoreUnavailableError."""
+        return await self._read_in_time(functools.partial(key_facts, principal))
+
     async def receipt(self, workspace_id: int, request_id: uuid.UUID) -> Receipt | None:
         """Return the receipt of a workspace's ended request, None if there is none. Raises StoreUnavailableError."""
         return await self._read_in_time(functools.partial(receipt_of, workspace_id, request_id=request_id))
@@ -139,7 +145,9 @@ class Store:
 
     async def admit(self, admission: Admission) -> Admitted:
         """Ask for a hold and a place in the daily quota, in one transaction with others. Raises StoreUnavailableError."""
-        future = self._admissions.submit(admission)
+        # What has a budget goes the long way, beside the lane: the usual case declines it, and with it all of its batch.
+        lane = self._admissions
+        future = lane.submit_aside(admission) if admission.has_budget else lane.submit(admission)
         timer = asyncio.get_running_loop().call_later(settings.LUMYX_ADMISSION_TIMEOUT, self._give_up, future)
         try:
             return await future
@@ -175,6 +183,10 @@ class Store:
             return  # probably never written, and its lease ends soon: what is surely to be written needs the room
         self.take_back(admission, result, unavailable())
 
+    def forget_key(self, api_key_id: int) -> None:
+        """Read a key anew when it is used next: the books said that it is not what we remember."""
+        self._principals.drop(lambda principal: principal.api_key_id == api_key_id)
+
     # --- changes ------------------------------------------------------------------------------------------------------
 
     def _soon(self, function: Callable[..., None], *args: object) -> None:
@@ -197,7 +209,7 @@ class Store:
             case "catalog":
                 self._reload_catalog()
             case "key":
-                self._principals.drop(lambda p: str(p.api_key_id) == number)
+                self.forget_key(int(number))
             case "workspace":
                 self._principals.drop(lambda p: str(p.workspace_id) == number)
             case "user":

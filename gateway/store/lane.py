@@ -79,6 +79,10 @@ class Lane[In, Out]:
             self._flush()
         return job.future
 
+    def submit_aside(self, item: In) -> asyncio.Future[Out]:
+        """Queue an item that the statement would decline."""
+        return self._writer.submit(item)
+
     def _flush(self) -> None:
         assert self._loop is not None  # noqa: S101  start() has set it
         self._timer = None

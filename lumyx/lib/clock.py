@@ -5,6 +5,7 @@ The day of a daily quota is not read here but from the database's clock (billing
 
 import datetime as dt
 import time
+import zoneinfo
 
 
 def now() -> dt.datetime:
@@ -28,6 +29,14 @@ def in_utc(at: dt.datetime) -> dt.datetime:
         return at.astimezone(dt.UTC)
     except OverflowError as error:
         raise ValueError(f"{at.isoformat()} is not within the years 1 to 9999 in UTC.") from error
+
+
+def zone(name: str) -> dt.tzinfo:
+    """Return the time zone with an IANA name; UTC where this machine does not know it."""
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        return dt.UTC
 
 
 def until_midnight(at: dt.datetime) -> dt.timedelta:

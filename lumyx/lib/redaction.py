@@ -8,9 +8,10 @@ import re
 
 #: What to look for, and what stays: enough to tell which secret it was, too little to use it.
 SECRETS = (
-    (re.compile(r"\b(lx-[0-9A-Za-z]{8})[0-9A-Za-z]{8,}"), r"\1…"),
+    (re.compile(r"\b(lx-(?:test-)?[0-9A-Za-z]{8})[0-9A-Za-z]{8,}"), r"\1…"),
+    (re.compile(r"\b(lm-[0-9A-Za-z]{8})[0-9A-Za-z]{8,}"), r"\1…"),
     (re.compile(r"\b((?:sk|pk|rk|whsec)[-_])[0-9A-Za-z_-]{12,}"), r"\1…"),
-    (re.compile(r"(\b(?:bearer|basic)\s+)(?!lx-)[0-9A-Za-z._~+/=-]{8,}", re.IGNORECASE), r"\1…"),
+    (re.compile(r"(\b(?:bearer|basic)\s+)(?!l[xm]-)[0-9A-Za-z._~+/=-]{8,}", re.IGNORECASE), r"\1…"),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), r"\1…@"),
 )
 

@@ -9,6 +9,7 @@ from django.utils.csp import CSP
 
 from lumyx.env import Env
 from lumyx.lib.money import MoneyError, usd_to_nano
+from lumyx.settings.signin import *  # noqa: F403  how people sign in, a part of the base
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 #: What a development installation keeps; another folder makes a second installation from the same checkout.
@@ -19,7 +20,7 @@ INSTALLED_APPS = [
     "billing",
     "gateway",
     "dashboard",
-    "django.contrib.admin",
+    "accounts.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.postgres",
     "django.contrib.contenttypes",
@@ -30,6 +31,12 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.google",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "lucide",
 ]
@@ -47,6 +54,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.seen_sessions",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -69,33 +77,6 @@ TEMPLATES = [
         },
     },
 ]
-
-AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-LOGIN_URL = "/login"
-LOGIN_REDIRECT_URL = "/dashboard"
-LOGOUT_REDIRECT_URL = "/"
-
-ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"add_email": "accounts.forms.AddAddressForm"}
-ACCOUNT_LOGIN_METHODS = {"email"}
-ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_USER_MODEL_USERNAME_FIELD = None
-# Signing in needs no proof of the address: only free models do. False: nothing does (an installation without mail).
-LUMYX_EMAIL_VERIFICATION = True
-ACCOUNT_EMAIL_VERIFICATION = "optional"
-ACCOUNT_EMAIL_NOTIFICATIONS = True
-ACCOUNT_MAX_EMAIL_ADDRESSES = 3
-ACCOUNT_CONFIRM_EMAIL_ON_GET = False
-ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-ACCOUNT_UNIQUE_EMAIL = True
-ACCOUNT_LOGOUT_ON_GET = False
-ALLAUTH_TRUSTED_PROXY_COUNT = 0
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -153,6 +134,22 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# The management API (dashboard.api): its views bring their own authentication, parser and renderer.
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema", "UNAUTHENTICATED_USER": None}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "LumyxAI API",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dashboard.api.openapi.complete",
+    ],
+}
+#: Requests a minute that one management key may send.
+LUMYX_MANAGEMENT_PER_MINUTE = 120
+
 # Payments. Without a key they are off; without a secret the webhook refuses. Several secrets: one is being replaced.
 STRIPE_SECRET_KEY = ""
 STRIPE_WEBHOOK_SECRETS: list[str] = []
@@ -176,6 +173,8 @@ LOGGING: dict[str, Any] = {
     "loggers": {"stripe": {"level": "WARNING"}},
 }
 
+#: How many workspaces one person may own; those that are handed to them come on top.
+LUMYX_WORKSPACES_PER_USER = 10
 #: Dollars. People are told when their workspace's balance falls below one of them; an empty list tells nobody.
 LUMYX_LOW_BALANCE_USD = ["5", "1"]
 
@@ -204,15 +203,12 @@ LUMYX_SANDBOX = "test_keys"
 
 
 def cache_at(url: str) -> dict[str, Any]:
-    """Return CACHES on a Redis; its failures are slow for half a second at most, and then not felt."""
-    options = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+    """Return CACHES on a Redis; its failures are slow for half a second at most, and felt only where "strict" is asked."""
+    redis = {"LOCATION": url, "KEY_PREFIX": "cache", "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}}
     return {
-        "default": {
-            "BACKEND": "lumyx.lib.cache.FallbackCache",
-            "LOCATION": url,
-            "KEY_PREFIX": "cache",
-            "OPTIONS": options,
-        }
+        "default": {"BACKEND": "lumyx.lib.cache.FallbackCache", **redis},
+        # Raises while Redis is away: what must not be guessed (accounts.services.tries) is then refused.
+        "strict": {"BACKEND": "django.core.cache.backends.redis.RedisCache", **redis},
     }
 
 

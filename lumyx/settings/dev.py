@@ -9,6 +9,7 @@ from pathlib import Path
 from lumyx.env import Env
 from lumyx.settings.base import *  # noqa: F403  a settings module is the sum of its base and its own lines
 from lumyx.settings.base import LOCAL_DIR, STORAGES, cache_at, database_from_url
+from lumyx.settings.signin import providers_from
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -62,6 +63,8 @@ STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY", "")
 STRIPE_WEBHOOK_SECRETS = env.items("STRIPE_WEBHOOK_SECRET", [])
 STRIPE_AUTOMATIC_TAX = env.flag("STRIPE_AUTOMATIC_TAX", default=False)
 STRIPE_API_BASE = env.text("STRIPE_API_BASE", "")
+
+SOCIALACCOUNT_PROVIDERS = providers_from(env, allow_http=True)
 
 MAILERS = {
     "default": {

@@ -5,6 +5,7 @@ from typing import Any
 from lumyx.env import Env
 from lumyx.settings.base import *  # noqa: F403  a settings module is the sum of its base and its own lines
 from lumyx.settings.base import cache_at, database_from_url, dollar_amounts, mailer_from_url
+from lumyx.settings.signin import providers_from
 
 env = Env()
 
@@ -28,6 +29,7 @@ LUMYX_HEAD_DEADLINE = LUMYX_BODY_DEADLINE = LUMYX_READ_DEADLINE = float(
 # Below twenty seconds a short outage would find holds closed, and their credit spent by other requests.
 LUMYX_HOLD_LEASE = env.integer("HOLD_LEASE_SECONDS", 45, low=20, high=3600)
 LUMYX_USAGE_RETENTION_MONTHS = env.integer("LUMYX_USAGE_RETENTION_MONTHS", 0, high=1200)
+LUMYX_MANAGEMENT_PER_MINUTE = env.integer("MANAGEMENT_REQUESTS_PER_MINUTE", 120, low=1, high=100_000)
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0, high=10)
 
 STRIPE_SECRET_KEY = env.text("STRIPE_SECRET_KEY", "")
@@ -35,7 +37,7 @@ STRIPE_WEBHOOK_SECRETS = env.items("STRIPE_WEBHOOK_SECRET", [])
 STRIPE_AUTOMATIC_TAX = env.flag("STRIPE_AUTOMATIC_TAX", default=False)
 
 LUMYX_EMAIL_VERIFICATION = env.flag("LUMYX_EMAIL_VERIFICATION", default=True)
-ACCOUNT_EMAIL_VERIFICATION = "optional" if LUMYX_EMAIL_VERIFICATION else "none"
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if LUMYX_EMAIL_VERIFICATION else "none"
 _mail_url = env.text("EMAIL_URL", "")
 # Without mail what would be sent is dropped; `manage.py check --deploy` says so, as an error (mail.E001).
 MAILERS: dict[str, Any] = {"default": {"BACKEND": "django.core.mail.backends.dummy.EmailBackend"}}
@@ -49,6 +51,10 @@ elif LUMYX_EMAIL_VERIFICATION:
         "EMAIL_URL is not set (smtp://user:password@host:587?tls=1). "
         "To run without mail, switch verification off: LUMYX_EMAIL_VERIFICATION=0."
     )
+LUMYX_WORKSPACES_PER_USER = env.integer("WORKSPACES_PER_USER", 10, low=1, high=10_000)
+# A code that nobody is sent signs nobody in.
+ACCOUNT_LOGIN_BY_CODE_ENABLED = bool(_mail_url)
+SOCIALACCOUNT_PROVIDERS = providers_from(env)
 LUMYX_LOW_BALANCE_USD = dollar_amounts(env, "LOW_BALANCE_USD", ["5", "1"])
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "LumyxAI <no-reply@localhost>")
 
@@ -57,6 +63,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ALLAUTH_TRUSTED
 # Only a trusted proxy's word says which requests came by HTTPS; without one the redirect would go round in circles.
 SECURE_SSL_REDIRECT = _https and ALLAUTH_TRUSTED_PROXY_COUNT > 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+# The address that a provider sends people back to; without a trusted proxy's word the request does not know its scheme.
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if _https else "http"
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _https
 CSRF_TRUSTED_ORIGINS = [LUMYX_SITE_URL] if LUMYX_SITE_URL else []

@@ -143,13 +143,13 @@ def test_a_prefix_that_is_taken_is_drawn_again(cast: Cast, monkeypatch: pytest.M
     taken = make_api_key(cast.workspace).secret
     fresh = crypto.new_api_key()
     draws = iter([taken[:11] + fresh[11:], fresh])
-    monkeypatch.setattr(crypto, "new_api_key", lambda: next(draws))
+    monkeypatch.setattr(crypto, "new_api_key", lambda **_: next(draws))
     assert make_api_key(cast.workspace).secret == fresh
 
 
 def test_a_broken_random_source_is_an_error_not_a_loop(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = make_api_key(cast.workspace).secret
-    monkeypatch.setattr(crypto, "new_api_key", lambda: taken)
+    monkeypatch.setattr(crypto, "new_api_key", lambda **_: taken)
     with pytest.raises(RuntimeError, match="random source is broken"):
         make_api_key(cast.workspace)
     assert ApiKey.objects.count() == 1

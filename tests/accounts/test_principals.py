@@ -39,11 +39,19 @@ def test_a_key_is_resolved_in_one_query(cast: Cast, django_assert_num_queries: D
         workspace_id=cast.workspace.pk,
         owner_id=cast.alice.pk,
         maker_id=cast.bob.pk,
+        version=1,
         is_test=True,
         allowed_models=frozenset({"a", "b"}),
+        allowed_addresses=(),
+        requests_per_minute=0,
+        has_budget=False,
         expires_at=None,
+        secret_ends_at=None,
         revoked=False,
+        disabled=False,
+        orphaned=False,
         suspended=False,
+        closing=False,
         email_verified=True,
         policies=frozenset({"uncensored"}),
     )
@@ -88,24 +96,24 @@ def test_a_key_stops_when_its_maker_leaves(cast: Cast) -> None:
     new = create_api_key(workspace=cast.workspace, name="k", created_by=cast.bob)
     other = make_api_key(cast.workspace)
     remove_member(cast.workspace, user=cast.bob)
-    assert principal_of(new.secret).revoked
+    assert principal_of(new.secret).orphaned
     assert not principal_of(other.secret).revoked
 
 
 def test_a_key_stops_when_its_makers_membership_row_vanishes_in_any_other_way(cast: Cast) -> None:
     new = create_api_key(workspace=cast.workspace, name="k", created_by=cast.bob)
     cast.bob.memberships.all().delete()
-    assert principal_of(new.secret).revoked
+    assert principal_of(new.secret).orphaned
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_a_key_works_only_while_its_makers_role_may_manage_keys(cast: Cast, role: Role) -> None:
     new = create_api_key(workspace=cast.workspace, name="k", created_by=cast.bob)
     if role == Role.OWNER:
-        assert not principal_of(new.secret).revoked
+        assert not principal_of(new.secret).orphaned
         return
     set_member(cast.workspace, user=cast.bob, role=role)
-    assert principal_of(new.secret).revoked == (role in {Role.BILLING, Role.VIEWER})
+    assert principal_of(new.secret).orphaned == (role in {Role.BILLING, Role.VIEWER})
 
 
 def test_a_key_stays_revoked_when_its_maker_is_promoted_again(cast: Cast) -> None:
@@ -118,7 +126,7 @@ def test_a_key_stays_revoked_when_its_maker_is_promoted_again(cast: Cast) -> Non
 def test_a_key_stops_when_its_maker_is_shut_out(cast: Cast) -> None:
     new = create_api_key(workspace=cast.workspace, name="k", created_by=cast.bob)
     deactivate_user(cast.bob)
-    assert principal_of(new.secret).revoked
+    assert principal_of(new.secret).orphaned
 
 
 def test_the_owners_unproved_address_is_told_unless_the_installation_asks_for_no_proof(

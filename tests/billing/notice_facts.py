@@ -10,6 +10,7 @@ _TIER: dict[str, str | int | bool] = {
     "amount": usd_to_nano("15"),
     "period_end": "2027-01-31T10:00:00+00:00",
 }
+_GONE = 2**31 - 1
 
 FACTS: dict[str, Facts] = {
     "receipt": {
@@ -30,4 +31,11 @@ FACTS: dict[str, Facts] = {
     "refund": {"amount": usd_to_nano("10"), "credit_taken": usd_to_nano("9.123456789")},
     "dispute_opened": {"amount": usd_to_nano("40")},
     "dispute_closed": {"amount": usd_to_nano("40"), "won": False},
+    # 0 is an operator, and no user has the last number that there is.
+    "member_joined": {"person": 1, "member": _GONE, "role": "developer"},
+    "role_changed": {"person": 1, "by": 0, "role": "viewer", "before": "admin"},
+    "member_removed": {"person": 1, "by": 0},
+    "ownership_transferred": {"person": 1, "giver": 0, "taker": _GONE},
+    "deletion_planned": {"person": 1, "by": 0, "deletes_at": "2027-01-31T23:30:00+00:00"},
+    "deletion_undone": {"person": 1, "by": 0},
 }

@@ -1,16 +1,19 @@
 """Admission: who is let in, on what, and why not."""
 
 import datetime as dt
+from collections.abc import Callable
 from copy import replace
 
 import pytest
 from django.db import transaction
 
-from accounts.models import ApiKey, Workspace
+from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.services.apikeys import create_api_key
 from billing.selectors.ledger import balance_of, broken_invariants, entries_of, open_holds
 from billing.services import ledger
 from billing.types import Refusal
 from lumyx.lib.ids import uuid7
+from tests import factories
 from tests.billing.builders import Account, admit_one, database_now, make_account, run_sql, settle_one
 
 pytestmark = pytest.mark.django_db
@@ -176,26 +179,49 @@ def test_a_frozen_wallet_holds_nothing_but_lets_free_requests_pass(account: Acco
     assert admit_one(account.request(1)).refusal is None
 
 
-def test_the_first_reason_that_applies_is_given(account: Account) -> None:
+def test_the_first_reason_that_applies_is_given() -> None:
     """Everything is wrong at once, and is put right one by one."""
-    request = replace(account.free_request(1), amount=500, floor=500)
+    workspace = factories.make_workspace()
+    made = create_api_key(workspace=workspace, name="k", created_by=workspace.owner)
+    account = Account(workspace, made.row.pk)
     admit_one(account.free_request(1))
+    request = replace(account.free_request(1), amount=500, floor=500, key_version=9)
+    key, owner = ApiKey.objects.filter(pk=made.row.pk), Membership.objects.filter(user=workspace.owner)
+    wrong: list[Callable[[], object]] = [
+        lambda: set_active(workspace.owner, is_active=True),
+        lambda: key.update(revoked_at=None),
+        lambda: key.update(expires_at=None),
+        lambda: key.update(disabled_at=None),
+        lambda: None,
+        lambda: Workspace.objects.filter(pk=account.id).update(suspended_at=None),
+        lambda: None,
+        lambda: ledger.set_frozen(workspace_id=account.id, frozen=False),
+        lambda: account.fund(1000),
+        lambda: key.update(budget_nano=None, budget_period=""),
+        lambda: None,
+    ]
+    now = database_now()
+    key.update(revoked_at=now, expires_at=now, disabled_at=now, budget_nano=90, budget_period="day")
+    owner.update(budget_nano=100, budget_period="total")
+    set_active(workspace.owner, is_active=False)
     ledger.set_frozen(workspace_id=account.id, frozen=True)
-    Workspace.objects.filter(pk=account.id).update(suspended_at=database_now())
-    key = ApiKey.objects.filter(pk=account.api_key_id)
-    key.update(revoked_at=database_now(), expires_at=database_now())
-    seen = [admit_one(request).refusal]
-    key.update(revoked_at=None)
-    seen.append(admit_one(request).refusal)
-    key.update(expires_at=None)
-    seen.append(admit_one(request).refusal)
-    Workspace.objects.filter(pk=account.id).update(suspended_at=None)
-    seen.append(admit_one(request).refusal)
-    request = replace(request, quota=replace(request.quota, limit=9))  # type: ignore[arg-type]
-    seen.append(admit_one(request).refusal)
-    ledger.set_frozen(workspace_id=account.id, frozen=False)
-    seen.append(admit_one(request).refusal)
+    Workspace.objects.filter(pk=account.id).update(suspended_at=now)
+    seen = []
+    for put_right in wrong:
+        seen.append(admit_one(request).refusal)
+        put_right()
+        if seen[-1] == Refusal.KEY_CHANGED:
+            request = replace(request, key_version=0)
+        if seen[-1] == Refusal.QUOTA_EXCEEDED:
+            request = replace(request, quota=replace(request.quota, limit=9))  # type: ignore[arg-type]
     assert seen == list(Refusal)
+    owner.update(budget_nano=None, budget_period="")
+    assert admit_one(request).refusal is None
+
+
+def set_active(user: User, *, is_active: bool) -> None:
+    """Shut a person out, or let them in, and nothing else."""
+    User.objects.filter(pk=user.pk).update(is_active=is_active)
 
 
 def test_a_quota_counts_down_to_zero_and_then_refuses(account: Account) -> None:

@@ -249,7 +249,12 @@ def imports_of(tree: ast.Module) -> set[str]:
 def test_only_the_ledger_may_run_its_statements() -> None:
     trees = {name_of(path): imports_of(ast.parse(path.read_text())) for path in modules()}
     assert {name for name, imports in trees.items() if any(".ledger_sql" in n for n in imports)} == {
-        "billing/services/ledger_rows.py"
+        "billing/services/ledger_budgets.py",
+        "billing/services/ledger_rows.py",
+    }
+    assert {name for name, imports in trees.items() if any(".ledger_budgets" in n for n in imports)} == {
+        "billing/services/ledger.py",
+        "billing/services/ledger_rows.py",
     }
     assert {name for name, imports in trees.items() if any(".ledger_rows" in n for n in imports)} == {
         "billing/services/ledger.py",

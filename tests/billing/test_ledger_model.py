@@ -201,6 +201,14 @@ class LedgerMachine(RuleBasedStateMachine):
             may_owe=may_owe,
         )
 
+    @rule(who=st.integers(0, 1), amount=st.none() | st.integers(1, 120))
+    def set_budget(self, who: int, amount: int | None) -> None:
+        # The model knows no periods, and a budget of another begins anew: each account keeps to one of them.
+        period = ("day", "total")[who] if amount else ""
+        key = self.accounts[who].api_key_id
+        run_sql("UPDATE accounts_apikey SET budget_nano = %s, budget_period = %s WHERE id = %s", amount, period, key)
+        self.models[who].key_budget.amount = amount
+
     @rule(who=st.integers(0, 1))
     def thaw(self, who: int) -> None:
         ledger.set_frozen(workspace_id=self.accounts[who].id, frozen=False)
@@ -219,6 +227,8 @@ class LedgerMachine(RuleBasedStateMachine):
             assert dict(left) == {grant.source: grant.remaining for grant in model.grants}  # type: ignore[arg-type]
             used = run_sql("SELECT used FROM billing_dailyquota WHERE subject = %s", f"w:{account.id}")
             assert used in ([], [(model.used,)])
+            budget = run_sql("SELECT held, spent FROM billing_budgetuse WHERE wallet_id = %s", account.id)
+            assert (budget or [(0, 0)]) == [(model.key_budget.held, model.key_budget.spent)]
 
     @invariant()
     def balances_do_not_wait_for_the_sweeper(self) -> None:

@@ -37,6 +37,15 @@ SAYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "subscription_ended": ("VIP 2 has ended", ("31 January 2027", "http://testserver/pricing")),
     "refund": ("Refund of $10.00", ("$10.00", "$9.123456789")),
     "dispute_opened": ("A payment of $40.00 is disputed", ("$40.00", "frozen")),
+    "member_joined": ("somebody who is gone joined", ("developer", "http://testserver/dashboard/members")),
+    "role_changed": ("Your role is viewer now", ("An operator changed your role", "admin")),
+    "member_removed": ("You were removed from <b>Ann & Bob's</b>", ("An operator removed you", "revoked")),
+    "ownership_transferred": (
+        "<b>Ann & Bob's</b> has a new owner",
+        ("somebody who is gone owns", "You handed the workspace over"),
+    ),
+    "deletion_planned": ("<b>Ann & Bob's</b> will be deleted", ("31 January 2027", "refused from now on")),
+    "deletion_undone": ("<b>Ann & Bob's</b> stays", ("An operator took the deletion back",)),
     "dispute_closed": ("The dispute about $40.00 is closed", ("The bank kept the payment of $40.00",)),
 }
 

@@ -89,7 +89,7 @@ def test_from_sign_up_to_the_first_charge(open_page: OpenPage) -> None:
     expect(page.get_by_text("Key copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == secret
     page.get_by_role("link", name="I saved it").click()
-    expect(page.get_by_role("link", name="Revoke First app")).to_be_visible()
+    expect(page.get_by_role("button", name="Actions for First app")).to_be_visible()
     assert secret not in page.content()
 
     # The overview waits; the first request turns it into the list of requests by itself.
@@ -145,6 +145,7 @@ def test_escape_closes_the_dialog_and_nothing_was_made(open_page: OpenPage, cast
 
 def test_revoking_asks_for_the_name(open_page: OpenPage, full: Cast) -> None:
     page = open_dashboard(open_page, "/dashboard/api-keys")
+    page.get_by_role("button", name="Actions for Production").click()
     page.get_by_role("link", name="Revoke Production").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Type Production to confirm").fill("production")
@@ -155,7 +156,7 @@ def test_revoking_asks_for_the_name(open_page: OpenPage, full: Cast) -> None:
     expect(dialog).to_have_count(0)
     expect(page.get_by_text("“Production” is revoked")).to_be_visible()
     expect(page.get_by_role("row", name="Production")).to_contain_text("Revoked")
-    expect(page.get_by_role("link", name="Revoke Production")).to_have_count(0)
+    expect(page.get_by_role("button", name="Actions for Production")).to_have_count(0)
 
 
 def test_keys_work_without_a_script(open_page: OpenPage, cast: Cast) -> None:
@@ -165,6 +166,7 @@ def test_keys_work_without_a_script(open_page: OpenPage, cast: Cast) -> None:
     page.get_by_role("button", name="Create key").click()
     assert page.locator("#new-key").inner_text().startswith("lx-")
     page.get_by_role("link", name="I saved it").click()
+    page.get_by_role("button", name="Actions for Plain").click()
     page.get_by_role("link", name="Revoke Plain").click()
     page.get_by_label("Type Plain to confirm").fill("Plain")
     page.get_by_role("button", name="Revoke key").click()

@@ -238,4 +238,5 @@ def test_the_number_of_keys_does_not_change_the_number_of_queries(alice: Client,
             assertContains(alice.get(KEYS), "by Bob", count=keys)
         return len(queries)
 
+    queries_with(1)  # the first page of a session writes the session down
     assert queries_with(2) == queries_with(20) <= 15

@@ -90,7 +90,11 @@ def test_nothing_is_told_before_the_commit_or_after_a_rollback(heard: Heard) -> 
 
 @pytest.mark.parametrize(
     "change",
-    [{"revoked_at": NOW}, {"expires_at": NOW}, {"allowed_models": ["m"]}, {"is_test": True}, {"digest": b"e" * 32}],
+    [
+        *({"revoked_at": NOW}, {"expires_at": NOW}, {"disabled_at": NOW}, {"allowed_models": ["m"]}, {"is_test": True}),
+        *({"digest": b"e" * 32}, {"previous_digest": b"e" * 32}, {"previous_ends_at": NOW}, {"requests_per_minute": 5}),
+        *({"allowed_addresses": ["10.0.0.0/8"]}, {"budget_nano": 1, "budget_period": "day"}),
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_a_change_of_what_a_key_may_do_is_told(change: dict[str, object], key: ApiKey, heard: Heard) -> None:

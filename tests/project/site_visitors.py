@@ -10,9 +10,10 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from accounts.models import User, Workspace
+from accounts.models import Membership, User, Workspace
 from accounts.roles import Role
 from accounts.services.apikeys import create_api_key
+from accounts.services.invitations import invite
 from billing.services.mutes import unsubscribe_token
 from tests.dashboard.usage_rows import make_request
 from tests.factories import fund, make_cast, make_member, make_user
@@ -30,6 +31,9 @@ class World:
     workspace: Workspace
     key_prefix: str
     request_id: str
+    #: The ids of a membership (a developer's) and of an open invitation.
+    member_id: int
+    invitation_id: int
 
     def address_of(self, route: str) -> str:
         """Return an address of a route that is about something that exists, in the workspace where there is one."""
@@ -45,11 +49,17 @@ class World:
             "prefix": self.key_prefix,
             "request_id": self.request_id,
             "slug": "quickstart",
+            "member": str(self.member_id),
+            "invitation": str(self.invitation_id),
+            "policy": "uncensored",
             "token": unsubscribe_token(self.workspace.owner_id, kind="low_balance"),
             "name": "20260101-000000-1.log",
             "object_id": str(self._object_of(route)),
             "content_type_id": "1",
             "key": "no-such-key",
+            "pk": "1",
+            "session_id": "1",
+            "provider_id": "oidc",
             "uidb36": "1",
             "app_label": "accounts",
             "url": "no/such/page",
@@ -83,7 +93,9 @@ def make_world() -> World:
     key = create_api_key(workspace=cast.workspace, name="Alice's key", created_by=cast.alice)
     fund(cast.workspace, "1")
     request_id = make_request(cast.workspace, key=key.row).request_id
-    return World(browsers, cast.workspace, key.row.prefix, request_id.hex)
+    bob = Membership.objects.get(workspace=cast.workspace, user=cast.bob)
+    invited = invite(cast.workspace.pk, email="nina@example.com", role=Role.VIEWER, by=cast.alice)
+    return World(browsers, cast.workspace, key.row.prefix, request_id.hex, bob.pk, invited.row.pk)
 
 
 def all_routes() -> list[str]:

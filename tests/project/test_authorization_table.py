@@ -35,7 +35,18 @@ SEES_MONEY_PARTS = ("login part denied part denied part part denied", "method")
 MANAGES_MONEY = "login form denied form denied denied form denied"
 #: A step to confirm, of a plan that nobody has.
 HIDDEN_STEP = "login hidden denied hidden denied denied hidden denied"
+#: A form about a key of the workspace, and a button that needs nothing more.
+KEY_STEP = ("login hidden denied denied ok ok ok denied", "login hidden denied denied form form form denied")
+KEY_ACT = ("method", "login hidden denied denied moved moved moved denied")
+#: ``other`` may do it to their own people, and this one is none of them.
+MANAGES_PEOPLE = "login hidden denied denied denied moved moved denied"
+OWNS = ("login ok denied denied denied denied ok denied", "login form denied denied denied denied form denied")
 SIGNED_IN = ("login ok ok ok ok ok ok ok", "login form form form form form form form")
+SIGNED_IN_READ = (SIGNED_IN[0], "method")
+OWN_PAGE = ("login ok ok ok ok ok ok ok", "method")
+#: Asks for a proof of who it is first, or leads back to where that is asked.
+PROVED = ("login moved moved moved moved moved moved moved", "login moved moved moved moved moved moved moved")
+PROVED_KEPT = ("login moved moved moved moved moved moved denied", "login moved moved moved moved moved moved denied")
 ADMIN_PAGE = ("gate gate gate gate gate gate gate ok", "gate gate gate gate gate gate gate ok")
 ADMIN_DENIED = ("gate gate gate gate gate gate gate denied", "gate gate gate gate gate gate gate denied")
 ADMIN_HIDDEN = ("gate gate gate gate gate gate gate hidden", "gate gate gate gate gate gate gate hidden")
@@ -52,13 +63,39 @@ TABLE: dict[str, tuple[str, str]] = {
     "llms.txt": READ_ONLY,
     # whoever holds the signed link, signed in or not
     "unsubscribe/<str:token>": ("ok", "ok"),
+    # this token is no invitation's
+    "invitations/<str:token>": ("hidden", "hidden"),
     "webhooks/stripe": ("method", "unsigned"),
     "robots.txt": READ_ONLY,
     "site.webmanifest": READ_ONLY,
     "favicon.ico": ("moved", "method"),
     # a workspace's pages: ``other`` sees their own workspace there, and nothing of this one
     "dashboard": MEMBERS,
+    # a person's own account, whatever their workspace
+    "dashboard/account": OWN_PAGE,
+    "dashboard/account/name": ("method", OWN_PAGE[0].replace("ok", "moved")),
+    "dashboard/account/log": OWN_PAGE,
+    "dashboard/account/delete": PROVED_KEPT,
+    "dashboard/account/delete/confirm": (PROVED[0], PROVED[0]),
+    "dashboard/account/deleted": READ_ONLY,
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied"),
+    # who is in no workspace makes a first one from the page that says so
+    "dashboard/workspaces/new": ("login ok ok ok ok ok ok denied", "login form form form form form form form"),
+    "dashboard/workspace": (MEMBERS[0], "login form denied denied denied form form denied"),
+    "dashboard/workspace/transfer": OWNS,
+    "dashboard/workspace/delete": OWNS,
+    "dashboard/workspace/restore": ("method", "login moved denied denied denied denied moved denied"),
+    "dashboard/workspace/leave": ("method", "login moved moved moved moved moved moved denied"),
+    "dashboard/members": MEMBERS,
+    "dashboard/members/invite": ("method", "login form denied denied denied form form denied"),
+    "dashboard/members/<int:member>": ("login hidden denied denied denied ok ok denied", "method"),
+    "dashboard/members/<int:member>/role": ("method", "login hidden denied denied denied form form denied"),
+    "dashboard/members/<int:member>/remove": ("method", MANAGES_PEOPLE),
+    "dashboard/invitations/<int:invitation>/resend": ("method", MANAGES_PEOPLE),
+    "dashboard/invitations/<int:invitation>/revoke": ("method", MANAGES_PEOPLE),
+    "dashboard/audit": ("login ok denied denied denied ok ok denied", "method"),
+    "dashboard/audit.csv": ("login ok denied denied denied ok ok denied", "method"),
+    "dashboard/policies/<slug:policy>": (MEMBERS[0], "login moved denied denied denied moved moved denied"),
     "dashboard/usage": MEMBERS,
     "dashboard/usage/<slug:request_id>": ("login hidden ok ok ok ok ok denied", "method"),
     "dashboard/credits": SEES_MONEY,
@@ -74,6 +111,10 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/plan/portal": ("method", MANAGES_MONEY),
     "dashboard/api-keys": MEMBERS,
     "dashboard/api-keys/create": ("method", "login form denied denied form form form denied"),
+    "dashboard/api-keys/<slug:prefix>/edit": KEY_STEP,
+    "dashboard/api-keys/<slug:prefix>/rotate": KEY_STEP,
+    "dashboard/api-keys/<slug:prefix>/switch": KEY_ACT,
+    "dashboard/api-keys/<slug:prefix>/end-old": KEY_ACT,
     "dashboard/api-keys/<slug:prefix>/revoke": (
         "login hidden denied denied ok ok ok denied",
         "login hidden denied denied form form form denied",
@@ -98,7 +139,40 @@ TABLE: dict[str, tuple[str, str]] = {
     "accounts/password/reset/key/done/": READ_ONLY,
     "accounts/confirm-email/": READ_ONLY,
     r"accounts/^confirm-email/(?P<key>[-:\w]+)/$": ("ok", "hidden"),
+    "accounts/login/code/": (
+        "ok moved moved moved moved moved moved moved",
+        "form moved moved moved moved moved moved moved",
+    ),
     "accounts/login/code/confirm/": ("moved", "moved"),
+    # second factors, passkeys, sessions, providers
+    "accounts/2fa/": SIGNED_IN_READ,
+    "accounts/2fa/authenticate/": ("moved", "moved"),
+    "accounts/2fa/reauthenticate/": SIGNED_IN,
+    "accounts/2fa/totp/activate/": PROVED,
+    "accounts/2fa/totp/deactivate/": PROVED,
+    "accounts/2fa/webauthn/": SIGNED_IN_READ,
+    "accounts/2fa/webauthn/add/": PROVED,
+    "accounts/2fa/webauthn/reauthenticate/": SIGNED_IN,
+    "accounts/2fa/webauthn/keys/<int:pk>/remove/": PROVED,
+    "accounts/2fa/webauthn/keys/<int:pk>/edit/": PROVED,
+    "accounts/2fa/webauthn/login/": ("moved", "moved"),
+    "accounts/2fa/recovery-codes/": ("login hidden hidden hidden hidden hidden hidden hidden", "method"),
+    "accounts/2fa/recovery-codes/generate/": PROVED,
+    "accounts/2fa/recovery-codes/download/": ("login hidden hidden hidden hidden hidden hidden hidden", "method"),
+    "accounts/sessions/": SIGNED_IN,
+    "accounts/sessions/<int:session_id>/end": ("method", "login hidden hidden hidden hidden hidden hidden hidden"),
+    "accounts/3rdparty/": SIGNED_IN,
+    "accounts/3rdparty/signup/": ("moved", "moved"),
+    "accounts/3rdparty/login/cancelled/": READ_ONLY,
+    "accounts/3rdparty/login/error/": READ_ONLY,
+    "accounts/google/login/": ("hidden", "hidden"),
+    "accounts/google/login/callback/": ("hidden", "hidden"),
+    "accounts/google/login/token/": ("hidden", "hidden"),
+    "accounts/github/login/": ("hidden", "hidden"),
+    "accounts/github/login/callback/": ("hidden", "hidden"),
+    "accounts/oidc/<provider_id>/login/": ("hidden", "hidden"),
+    "accounts/oidc/^(?P<provider_id>[^/]+)/login/": ("hidden", "hidden"),
+    "accounts/oidc/^(?P<provider_id>[^/]+)/login/callback/": ("hidden", "hidden"),
     # development only, which tests are not
     "dev/mail": ("hidden", "method"),
     "dev/mail/<str:name>": ("hidden", "method"),

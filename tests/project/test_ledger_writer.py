@@ -9,10 +9,12 @@ import pytest
 
 from tests.project.sources import PACKAGES, is_migration, name_of, python_files
 
-MODELS = {"Wallet", "CreditGrant", "Hold", "LedgerEntry", "DailyQuota", "Adjustment"}
-TABLES = {"wallet", "creditgrant", "hold", "ledgerentry", "dailyquota", "adjustment"}
+MODELS = {"Wallet", "CreditGrant", "Hold", "LedgerEntry", "DailyQuota", "Adjustment", "BudgetUse"}
+TABLES = {"wallet", "creditgrant", "hold", "ledgerentry", "dailyquota", "adjustment", "budgetuse"}
 #: The writer, its statements and the module that runs them.
-WRITERS = {f"billing/services/{name}.py" for name in ("ledger", "ledger_credit", "ledger_rows", "ledger_sql")}
+WRITERS = {
+    f"billing/services/{name}.py" for name in ("ledger", "ledger_budgets", "ledger_credit", "ledger_rows", "ledger_sql")
+}
 #: Who may name the models at all, to read or show them; held to reading by the checks below.
 READERS = ("billing/selectors/", "billing/admin", "billing/books_admin", "billing/models/")
 

@@ -6,7 +6,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from accounts.models import Workspace
 from billing.selectors.ledger import balance_of
-from billing.services import ledger
+from billing.services import by_hand, ledger
 from lumyx.lib import clock
 from lumyx.lib.commands import JsonCommand, Subcommands
 from lumyx.lib.ids import uuid7
@@ -54,7 +54,7 @@ class Command(JsonCommand):
             self.fail("--source has at most 200 characters, --note 500.")
         try:
             nano = usd_to_nano(amount)
-            outcome = ledger.grant(
+            outcome = by_hand.grant(
                 workspace_id=row.pk, kind=kind, amount=nano, source=source, expires_at=self._expiry(expires), note=note
             )
         except (MoneyError, ValueError, ledger.LedgerError) as error:
@@ -83,7 +83,7 @@ class Command(JsonCommand):
         source = source or f"cli:{uuid7()}"
         try:
             nano = usd_to_nano(amount)
-            outcome = ledger.adjust(
+            outcome = by_hand.adjust(
                 workspace_id=row.pk,
                 amount=nano,
                 reason=reason,

@@ -27,7 +27,7 @@ class Command(JsonCommand):
     help = "Create, show, suspend and resume workspaces; set their tier and limits."
 
     def add_subcommands(self, subcommands: Subcommands) -> None:
-        """Declare create, show, suspend, resume, limits and tier."""
+        """Declare create, show, suspend, resume, restore, limits and tier."""
         create = subcommands.add("create", self.create, help="Set up a workspace with its owner: all of it or nothing.")
         create.add_argument("--name", required=True, help="what people call it; the slug is made from it")
         create.add_argument("--owner", required=True, metavar="EMAIL", help="a new owner's address counts as verified")
@@ -41,6 +41,9 @@ class Command(JsonCommand):
         suspend.add_argument("slug", metavar="SLUG")
         suspend.add_argument("--reason", default="", help="why, for other operators")
         subcommands.add("resume", self.resume, help="Let a suspended workspace work again.").add_argument(
+            "slug", metavar="SLUG"
+        )
+        subcommands.add("restore", self.restore, help="Take a planned deletion back.").add_argument(
             "slug", metavar="SLUG"
         )
         limits = subcommands.add("limits", self.limits, help="Override the tier's limits; 0 is unlimited.")
@@ -82,6 +85,12 @@ class Command(JsonCommand):
         with refusals_as_messages():
             workspaces.resume(slug)
         self._answer_with(slug, f"{slug} works again.")
+
+    def restore(self, *, slug: str) -> None:
+        """Keep a workspace that was to be deleted."""
+        with refusals_as_messages():
+            workspaces.restore(slug)
+        self._answer_with(slug, f"{slug} is not deleted.")
 
     def limits(
         self,

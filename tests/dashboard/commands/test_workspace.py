@@ -117,6 +117,8 @@ def test_show_tells_everything_an_operator_asks() -> None:
         "owner_verified": True,
         "suspended": False,
         "suspended_at": None,
+        "time_zone": "UTC",
+        "deletion_due_at": None,
         "suspension_reason": "",
         "tier": "free",
         "limits": {"rpm": 60, "daily": 25},

@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.signup import prevent_enumeration
 from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
@@ -17,8 +18,11 @@ from django.core.exceptions import ValidationError
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.models import User
+from accounts.selectors.users import address_is_owned, user_by_email
+from accounts.services.audit import record
 from accounts.services.users import (
     EmailTakenError,
     InvalidEmailError,
@@ -42,6 +46,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             return register_user(user)
         except EmailTakenError as error:
             # Two sign-ups with one address at once: the form had found it free.
+            if hides_accounts():
+                raise ImmediateHttpResponse(prevent_enumeration(request, email=user.email)) from error
             messages.error(request, self.error_messages["email_taken"])
             raise ImmediateHttpResponse(redirect("account_signup")) from error
 
@@ -55,6 +61,28 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         # allauth's key has the Host header in it, which the caller chooses: a new one would be a new set of attempts.
         return str(credentials.get("email") or credentials.get("username") or "").strip().lower()
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Write a wrong password down, for an address without an account too: both cost the same time."""
+        user = user_by_email(str(credentials.get("email") or credentials.get("username") or ""))
+        record(
+            "account.sign_in_failed",
+            workspace_id=None,
+            details={"how": "password"},
+            actor_id=user.pk if user is not None else None,
+        )
+
+    def is_safe_url(self, url: str) -> bool:
+        """Tell whether somebody may be sent on to a URL: to paths of this site only, never to a host, not even our own."""
+        return url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """Send the link that proves an address. Whose address it is already gets a note instead: the link could prove nothing."""
+        address: EmailAddress = emailconfirmation.email_address
+        if address_is_owned(address.email, by_other_than=address.user):
+            self.send_account_already_exists_mail(address.email)
+        else:
+            super().send_confirmation_mail(request, emailconfirmation, signup)
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Record that an address was proved; it may be a new one that replaces the user's old one."""
@@ -82,6 +110,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         except OSError:
             logger.exception("A message could not be sent (%s).", template_prefix)
             messages.error(self.request, "We could not send the message just now. Please try again in a few minutes.")
+
+
+def hides_accounts() -> bool:
+    """Tell whether the site keeps from strangers which addresses have accounts; it cannot where nothing needs a proof."""
+    return str(settings.ACCOUNT_EMAIL_VERIFICATION) == "mandatory"
 
 
 def on_this_site(url: str) -> str:

@@ -1,0 +1,1 @@
+"""What allauth asks the project: about accounts, second factors, sessions and sign-in providers."""

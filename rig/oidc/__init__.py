@@ -1,0 +1,1 @@
+"""A stand-in for an OpenID Connect server: discovery, authorization with PKCE, signed tokens, userinfo."""
