@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import transaction
 
+from accounts.budgets import Budget
 from accounts.models import Membership, User, Workspace
 from accounts.roles import Role, may_give
 from accounts.services.audit import record
+from accounts.services.member_budgets import MemberNotFoundError, set_member_budget
 from accounts.services.workspaces import (
     OwnerIsFixedError,
     WorkspaceIsClosingError,
@@ -20,9 +22,16 @@ from accounts.services.workspaces import (
     set_member,
 )
 
-
-class MemberNotFoundError(LookupError):
-    """The workspace has no such member."""
+__all__ = [
+    "MemberNotFoundError",
+    "NotAllowedError",
+    "RoleChange",
+    "change_budget",
+    "change_role",
+    "expel",
+    "leave",
+    "transfer_ownership",
+]
 
 
 class NotAllowedError(Exception):
@@ -47,6 +56,18 @@ def change_role(workspace_id: int, *, member_id: int, role: Role, by: User) -> R
         changed = set_member(workspace, user=member.user, role=role)
         changed.user = member.user
         return RoleChange(changed, before=str(member.role))
+
+
+def change_budget(workspace_id: int, *, member_id: int, budget: Budget | None, by: User) -> Membership:
+    """Give a member a budget over all keys that they made here, another one, or none. An owner may bound themselves too.
+
+    Raises MemberNotFoundError, NotAllowedError, InvalidApiKeyOptionError, WorkspaceIsClosingError.
+    """
+    with transaction.atomic():
+        _workspace, actor, member = _at_the_table(workspace_id, member_id=member_id, by=by)
+        if actor.role != Role.OWNER and not may_give(actor.role, str(member.role)):
+            raise NotAllowedError(f"As {actor.role} you cannot set the budget of a person whose role is {member.role}.")
+        return set_member_budget(workspace_id=workspace_id, user_id=member.user_id, budget=budget)
 
 
 def expel(workspace_id: int, *, member_id: int, by: User) -> Membership:

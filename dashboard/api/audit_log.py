@@ -64,7 +64,7 @@ class AuditSerializer(serializers.Serializer[Any]):
 class AuditLogView(ManagementView):
     """The audit log."""
 
-    needs: ClassVar[dict[str, Permission]] = {"GET": Permission.MANAGE_MEMBERS}
+    needs: ClassVar[dict[str, Permission]] = {"GET": Permission.VIEW_AUDIT}
 
     @extend_schema(
         operation_id="list_audit_log",

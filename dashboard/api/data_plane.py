@@ -140,6 +140,13 @@ PATHS: dict[str, Any] = {
         public=False,
         parameters=[_query("id", TEXT, required=True, about="The id of an answer, or its `x-request-id`.")],
     ),
+    "/api/v1/key": _get(
+        "get_own_key",
+        "The key that asks: what it may do, and what is left of its budget and limits",
+        gives="OwnKey",
+        errors={},
+        public=False,
+    ),
     "/api/v1/models": _get(
         "list_models", "The models, with prices and capabilities", gives="ModelList", errors={}, public=True
     ),

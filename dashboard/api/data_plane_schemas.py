@@ -1,39 +1,23 @@
 """What the data plane takes and answers, as JSON schemas: what is read of a request, and that the rest is passed on. Pure."""
 
-from typing import Any
+from dashboard.api.own_key_schema import OWN_KEY
+from dashboard.api.schema_words import (
+    COUNT,
+    FLAG,
+    NANO,
+    NUMBER,
+    TEXT,
+    USD,
+    Schema,
+    array_of,
+    nullable,
+    open_object,
+    ref,
+)
 
-Schema = dict[str, Any]
+__all__ = ["SCHEMAS", "TEXT", "Schema", "ref"]
 
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "number"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-FLAG: Schema = {"type": "boolean"}
-USD: Schema = {"type": "string", "description": "US dollars, a decimal number.", "examples": ["0.000754"]}
-NANO: Schema = {"type": "string", "description": "Billionths of a US dollar, an integer.", "examples": ["754000"]}
 PASSED_ON = "Fields that are not listed here are passed on to the model as they are."
-
-
-def ref(name: str) -> Schema:
-    """Return a reference to a schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def array_of(item: Schema, **more: Any) -> Schema:
-    """Return the schema of a list."""
-    return {"type": "array", "items": item, **more}
-
-
-def open_object(properties: dict[str, Schema], *, required: tuple[str, ...] = (), about: str = "") -> Schema:
-    """Return the schema of an object that may have other fields, too."""
-    described: Schema = {"description": about} if about else {}
-    needed: Schema = {"required": list(required)} if required else {}
-    return {"type": "object", **described, "properties": properties, **needed, "additionalProperties": True}
-
-
-def nullable(schema: Schema) -> Schema:
-    """Return a schema that null fits, too."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
 
 _USAGE_OPTION = open_object({"include": FLAG}, about="`include` adds the charge to the answer's `usage`.")
 _TOOL = open_object({}, about="A tool in the form of the protocol.")
@@ -230,7 +214,6 @@ _RECEIPT = open_object(
     },
     required=("id", "object", "model", "status", "charge", "charge_nano"),
 )
-
 SCHEMAS: dict[str, Schema] = {
     "Error": open_object(
         {
@@ -266,6 +249,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         required=("object", "data"),
     ),
+    "OwnKey": open_object({"data": OWN_KEY}, required=("data",)),
     "Quote": _QUOTE,
     "Receipt": open_object({"data": _RECEIPT}, required=("data",)),
 }

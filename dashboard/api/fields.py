@@ -2,10 +2,18 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field, inline_serializer
 from rest_framework import serializers
 
 from lumyx.lib.money import nano_to_usd
+
+#: What a POST may be sent with, so that sending it again changes nothing.
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="The same key with the same body gets the first answer again within 24 hours, without its secret.",
+)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -50,6 +58,11 @@ class NanoField(serializers.Field[int, Any, str, Any]):
     def to_representation(self, value: int) -> str:
         """Return the integer as a string."""
         return str(value)
+
+
+def as_json(shape: type[serializers.BaseSerializer[Any]], row: Any) -> dict[str, Any]:
+    """Return a row as a serializer shows it."""
+    return dict(shape(row).data)
 
 
 class LimitQuery(StrictSerializer):

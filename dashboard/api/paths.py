@@ -2,7 +2,9 @@
 
 API = "/api/v1/"
 #: The first part of each address.
-NAMES = frozenset({"workspace", "keys", "members", "usage", "generations", "credits", "audit-log", "openapi.json"})
+NAMES = frozenset(
+    {"workspace", "keys", "members", "invitations", "usage", "generations", "credits", "audit-log", "openapi.json"}
+)
 
 
 def is_management(path: str) -> bool:

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_exempt
 
-from dashboard.api import audit_log, credits, generations, keys, members, plain, usage, workspace
+from dashboard.api import audit_log, credits, generations, invitations, keys, members, plain, usage, workspace
 from dashboard.api.openapi import openapi
 from dashboard.api.plain import api_error
 from gateway.errors import ApiError
@@ -17,8 +17,14 @@ management_patterns: list[URLPattern] = [
     path("workspace", workspace.WorkspaceView.as_view(), name="workspace"),
     path("keys", keys.KeysView.as_view(), name="keys"),
     path("keys/<slug:prefix>", keys.KeyView.as_view(), name="key"),
+    path("keys/<slug:prefix>/rotate", keys.KeyRotationView.as_view(), name="key_rotation"),
     path("members", members.MembersView.as_view(), name="members"),
     path("members/<int:user_id>", members.MemberView.as_view(), name="member"),
+    path("invitations", invitations.InvitationsView.as_view(), name="invitations"),
+    path("invitations/<int:invitation_id>", invitations.InvitationView.as_view(), name="invitation"),
+    path(
+        "invitations/<int:invitation_id>/send", invitations.InvitationMessageView.as_view(), name="invitation_message"
+    ),
     path("usage", usage.UsageView.as_view(), name="usage"),
     path("generations", generations.GenerationsView.as_view(), name="generations"),
     path("credits", credits.CreditsView.as_view(), name="credits"),

@@ -32,13 +32,13 @@ def invite(workspace_id: int, *, email: str, role: Role, by: "User") -> tuple["I
     Raises what ``accounts.services.invitations.invite`` raises.
     """
     sent = invitations.invite(workspace_id, email=email, role=role, by=by)
-    return sent.row, _send(sent, by=by)
+    return sent.row, send_invitation(sent, by=by)
 
 
 def resend(workspace_id: int, *, invitation_id: int, by: "User") -> tuple["Invitation", bool]:
     """Write to an invited address once more, with a new link. Raises what ``invitations.resend`` raises."""
     sent = invitations.resend(workspace_id, invitation_id=invitation_id, by=by)
-    return sent.row, _send(sent, by=by)
+    return sent.row, send_invitation(sent, by=by)
 
 
 def invitation_of(token: str) -> "Invitation | None":
@@ -133,7 +133,7 @@ def _tell(
             owe(kind, workspace_id=workspace_id, key=key, facts={"person": person, **facts})
 
 
-def _send(sent: "SentInvitation", *, by: "User") -> bool:
+def send_invitation(sent: "SentInvitation", *, by: "User") -> bool:
     """Write to the invited address, at once and from here: the link is in no queue and no table. False: it could not be sent."""
     row = sent.row
     zone = clock.zone(row.workspace.time_zone)

@@ -91,4 +91,4 @@ def _beyond(left: BudgetLeft, code: str, budget: "Budget") -> ApiError:
     if left.resets_at is not None:
         parts.append(f"It resets at {left.resets_at:%Y-%m-%dT%H:%M:%SZ}.")
     parts.append(f"{where}.")
-    return ApiError(402, code, " ".join(parts), headers=[DO_NOT_RETRY])
+    return ApiError(403, code, " ".join(parts), headers=[DO_NOT_RETRY])

@@ -146,6 +146,14 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "dashboard.api.openapi.complete",
     ],
+    # Where fields of one name choose from different values, each choice has a name of its own.
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "dashboard.api.members.ROLES",
+        "GivenRole": "dashboard.api.members.GIVEN_ROLES",
+        "KeyState": "dashboard.api.key_fields.STATES",
+        "InvitationState": "dashboard.api.invitations.STATES",
+        "BudgetPeriod": "dashboard.api.key_fields.PERIODS",
+    },
 }
 #: Requests a minute that one management key may send.
 LUMYX_MANAGEMENT_PER_MINUTE = 120

@@ -164,12 +164,12 @@ REFUSALS: list[tuple[Callable[[NewApiKey], object], int, str]] = [
     (shut_out, 403, "key_maker_lost_access"),
     (lambda key: change(key, allowed_models=[OTHER, "openai/*"]), 403, "model_not_allowed"),
     (lambda key: change(key, allowed_addresses=["10.0.0.0/8"]), 403, "ip_not_allowed"),
-    (lambda key: change(key, budget=Budget(1, BudgetPeriod.DAY)), 402, "key_budget_exceeded"),
+    (lambda key: change(key, budget=Budget(1, BudgetPeriod.DAY)), 403, "key_budget_exceeded"),
     (
         lambda key: set_member_budget(
             workspace_id=key.row.workspace_id, user_id=key.row.created_by_id or 0, budget=Budget(1, BudgetPeriod.WEEK)
         ),
-        402,
+        403,
         "member_budget_exceeded",
     ),
 ]
@@ -310,7 +310,7 @@ async def test_a_budget_lowers_the_ceiling_and_names_what_fits(processes: list[P
     assert lowered.status == 200
     ceiling = int(lowered.headers["x-lumyx-max-tokens"])
     refused = await call(processes[0], key.secret, max_tokens=ceiling + 500)
-    assert outcome(refused) == (402, "key_budget_exceeded")
+    assert outcome(refused) == (403, "key_budget_exceeded")
     message = refused.json()["error"]["message"]
     resets = (clock.now().replace(day=1) + dt.timedelta(days=32)).strftime("%Y-%m-01T00:00:00Z")
     for words in ("The budget of this API key is $0.001 a month", "max_tokens up to ", resets, "/dashboard/api-keys"):
@@ -330,7 +330,7 @@ async def test_200_requests_at_once_on_two_gateways_never_exceed_a_budget_of_a_c
         *[call(processes[n % 2], key.secret, max_tokens=400, model=MODEL) for n in range(200)]
     )
     codes = {outcome(answer) for answer in answers}
-    assert codes == {(200, ""), (402, "key_budget_exceeded")}
+    assert codes == {(200, ""), (403, "key_budget_exceeded")}
     use = await in_thread(lambda: BudgetUse.objects.get())
     assert use.held == 0
     assert 0 < use.spent <= CENT

@@ -1,15 +1,18 @@
 """A workspace with something behind every endpoint, and programs that manage it."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 import pytest
 from django.test import Client
 
-from accounts.models import User, Workspace
+from accounts.models import Invitation, User, Workspace
 from accounts.roles import Role
 from accounts.services.apikeys import NewApiKey, create_api_key
+from accounts.services.invitations import invite
 from accounts.services.management_keys import NewManagementKey, create_management_key
 from accounts.services.workspaces import set_member
+from lumyx.lib import clock
 from tests.dashboard.usage_rows import make_request
 from tests.factories import Cast, fund, make_cast, make_member
 
@@ -36,6 +39,13 @@ def key_of_role(workspace: Workspace, role: Role, *, read_only: bool = False) ->
     return key
 
 
+def invited(workspace: Workspace, *, email: str) -> int:
+    """Invite somebody as a viewer, a while ago, and return the invitation's id."""
+    row = invite(workspace.pk, email=email, role=Role.VIEWER, by=workspace.owner).row
+    Invitation.objects.filter(pk=row.pk).update(sent_at=clock.now() - dt.timedelta(minutes=5))
+    return row.pk
+
+
 @dataclass(frozen=True, slots=True)
 class Managed:
     """Alice's workspace with a key, a request and credit; Charlie's with a key and a request of its own."""
@@ -44,6 +54,7 @@ class Managed:
     api_key: NewApiKey
     foreign_key: NewApiKey
     alice: Client
+    invitation_id: int
 
     @property
     def workspace(self) -> Workspace:
@@ -62,4 +73,5 @@ def managed(db: None) -> Managed:
         make_request(workspace, key=key.row, model=f"model-of-{workspace.slug}")
         keys.append(key)
     alice = program(management_key(cast.workspace, cast.alice))
-    return Managed(cast=cast, api_key=keys[0], foreign_key=keys[1], alice=alice)
+    invitation_id = invited(cast.workspace, email="nina@example.com")
+    return Managed(cast=cast, api_key=keys[0], foreign_key=keys[1], alice=alice, invitation_id=invitation_id)

@@ -1,6 +1,7 @@
 """Who may do what with the management API: every endpoint for every role, and nothing for keys that do not work."""
 
 import datetime as dt
+import json
 import logging
 
 import pytest
@@ -16,31 +17,40 @@ from dashboard.api.base import ManagementView
 from dashboard.api.routes import management_patterns
 from lumyx.lib import clock
 from lumyx.lib.crypto import new_management_key
-from tests.dashboard.api.conftest import BASE, Managed, key_of_role, management_key, program
+from tests.dashboard.api.conftest import BASE, Managed, invited, key_of_role, management_key, program
 
 #: Route and method → the permission that it takes, a body, and the status for who may.
 TABLE: dict[tuple[str, str], tuple[Permission, dict[str, object] | None, int]] = {
     ("workspace", "GET"): (Permission.VIEW, None, 200),
+    ("workspace", "PATCH"): (Permission.MANAGE_WORKSPACE, {"name": "changed"}, 200),
     ("keys", "GET"): (Permission.VIEW, None, 200),
     ("keys", "POST"): (Permission.MANAGE_KEYS, {"name": "made"}, 201),
     ("keys/<slug:prefix>", "GET"): (Permission.VIEW, None, 200),
     ("keys/<slug:prefix>", "PATCH"): (Permission.MANAGE_KEYS, {"name": "changed"}, 200),
     ("keys/<slug:prefix>", "DELETE"): (Permission.MANAGE_KEYS, None, 200),
+    ("keys/<slug:prefix>/rotate", "POST"): (Permission.MANAGE_KEYS, {"overlap_minutes": 5}, 200),
     ("members", "GET"): (Permission.VIEW, None, 200),
     ("members/<int:user_id>", "GET"): (Permission.VIEW, None, 200),
     ("members/<int:user_id>", "PATCH"): (Permission.MANAGE_MEMBERS, {"role": "viewer"}, 200),
     ("members/<int:user_id>", "DELETE"): (Permission.MANAGE_MEMBERS, None, 204),
+    ("invitations", "GET"): (Permission.MANAGE_MEMBERS, None, 200),
+    ("invitations", "POST"): (Permission.MANAGE_MEMBERS, {"email": "new@example.com", "role": "viewer"}, 201),
+    ("invitations/<int:invitation_id>", "DELETE"): (Permission.MANAGE_MEMBERS, None, 204),
+    ("invitations/<int:invitation_id>/send", "POST"): (Permission.MANAGE_MEMBERS, {}, 200),
     ("usage", "GET"): (Permission.VIEW, None, 200),
     ("generations", "GET"): (Permission.VIEW, None, 200),
     ("credits", "GET"): (Permission.VIEW_BILLING, None, 200),
     ("credits/ledger", "GET"): (Permission.VIEW_BILLING, None, 200),
-    ("audit-log", "GET"): (Permission.MANAGE_MEMBERS, None, 200),
+    ("audit-log", "GET"): (Permission.VIEW_AUDIT, None, 200),
 }
 
 
-def ask(client: Client, route: str, method: str, *, prefix: str, user_id: int) -> tuple[int, dict[str, object]]:
+def ask(
+    client: Client, route: str, method: str, *, prefix: str, user_id: int, invitation_id: int
+) -> tuple[int, dict[str, object]]:
     """Send a row's request, undo what it changed, and return status and body."""
     path = route.replace("<slug:prefix>", prefix).replace("<int:user_id>", str(user_id))
+    path = path.replace("<int:invitation_id>", str(invitation_id))
     _, body, _ = TABLE[route, method]
     with transaction.atomic():
         response = client.generic(
@@ -52,15 +62,21 @@ def ask(client: Client, route: str, method: str, *, prefix: str, user_id: int) -
 
 def response_bytes(body: dict[str, object]) -> bytes:
     """Return a body as JSON."""
-    pairs = ", ".join(f'"{name}": "{value}"' for name, value in body.items())
-    return f"{{{pairs}}}".encode()
+    return json.dumps(body).encode()
 
 
 def answers(client: Client, managed: Managed) -> dict[tuple[str, str], tuple[int, str]]:
     """Return status and code of every row for a client."""
     found = {}
     for route, method in TABLE:
-        status, body = ask(client, route, method, prefix=managed.api_key.row.prefix, user_id=managed.cast.bob.pk)
+        status, body = ask(
+            client,
+            route,
+            method,
+            prefix=managed.api_key.row.prefix,
+            user_id=managed.cast.bob.pk,
+            invitation_id=managed.invitation_id,
+        )
         error = body.get("error")
         found[route, method] = (status, str(error["code"]) if isinstance(error, dict) else "")
     return found
@@ -91,9 +107,12 @@ def test_a_key_may_do_what_its_maker_may_do_now(managed: Managed, role: Role, re
 
 def test_what_another_workspace_owns_does_not_exist(managed: Managed) -> None:
     prefix, user_id = managed.foreign_key.row.prefix, managed.cast.charlie.pk
+    invitation_id = invited(managed.cast.other_workspace, email="theirs@example.com")
     for route, method in TABLE:
         if "<" in route:
-            status, body = ask(managed.alice, route, method, prefix=prefix, user_id=user_id)
+            status, body = ask(
+                managed.alice, route, method, prefix=prefix, user_id=user_id, invitation_id=invitation_id
+            )
             assert (status, body["error"]["code"]) == (404, "not_found"), (route, method)  # type: ignore[index]
     response = managed.alice.get(f"{BASE}/generations", {"key": prefix})
     assert response.status_code == 404

@@ -85,7 +85,7 @@ def test_a_body_above_one_megabyte_is_refused(managed: Managed) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "OPTIONS", "TRACE", "POST"])
 def test_a_method_that_an_endpoint_does_not_answer_is_told_which_it_does(managed: Managed, method: str) -> None:
-    response = managed.alice.generic(method, f"{BASE}/workspace")
+    response = managed.alice.generic(method, f"{BASE}/usage")
     assert code_of(response) == (405, "method_not_allowed")
     assert response["allow"] == "GET, HEAD"
 
