@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from lumyx.process import Process
 from tests.dashboard.pages import fill_catalog
 from tests.factories import fund, make_workspace
 from tests.gateway.asgi import Client
+from tests.gateway.processes import running_process
 from tests.gateway.test_store import eventually, in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,25 +70,11 @@ def key() -> NewApiKey:
     return create_api_key(workspace=workspace, name="k", created_by=workspace.owner)
 
 
-def _listens(store: Any) -> bool:
-    return bool(store._principals.lifetime > 10 and store._admissions._link.is_up)
-
-
 @pytest.fixture
 async def processes(key: NewApiKey) -> AsyncIterator[list[Process]]:
-    """Two gateways as two processes have them: each with its own cache, connections and listener."""
-    made = [Process(), Process()]
-    for process in made:
-        await process.open()
-    for process in made:
-        store = process.gateway_app.gateway.store  # type: ignore[union-attr]
-        async with asyncio.timeout(15):
-            while not await store.ping():
-                await asyncio.sleep(0.02)
-        await eventually(partial(_listens, store))
-    yield made
-    for process in made:
-        await process.close()
+    """Two gateways as two processes have them."""
+    async with running_process() as first, running_process() as second:
+        yield [first, second]
 
 
 async def call(
@@ -315,7 +301,7 @@ async def test_a_budget_lowers_the_ceiling_and_names_what_fits(processes: list[P
     resets = (clock.now().replace(day=1) + dt.timedelta(days=32)).strftime("%Y-%m-01T00:00:00Z")
     for words in ("The budget of this API key is $0.001 a month", "max_tokens up to ", resets, "/dashboard/api-keys"):
         assert words in message
-    assert refused.json()["error"]["type"] == "billing_error"
+    assert refused.json()["error"]["type"] == "authorization_error"
     quote = await call(processes[0], key.secret, path="/api/v1/quote", max_tokens=ceiling + 500)
     assert (quote.json()["affordable"], quote.json()["refusal"]) == (False, "key_budget_exceeded")
     assert f"max_tokens up to {quote.json()['affordable_max_tokens']} fits" in message
