@@ -13,3 +13,8 @@ LUMYX_GRACE_SECONDS = 30
 STRIPE_SECRET_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")
 LUMYX_SITE_URL = os.environ.get("LUMYX_SITE_URL", "http://testserver")
+
+if _mail := os.environ.get("TEST_MAIL_FOLDER"):
+    MAILERS = {
+        "default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": _mail}}
+    }
