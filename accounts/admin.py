@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 import accounts.audit_admin  # noqa: F401  registers the audit log
-from accounts.forms import AddUserForm, MembershipForm, OperatorSignInForm, WorkspaceForm
+from accounts.forms import AddUserForm, MembershipForm, WorkspaceForm
 from accounts.models import ApiKey, Membership, PolicyAcceptance, User, Workspace
 from accounts.roles import Role
 from accounts.services.apikeys import revoke_api_key
@@ -39,7 +39,6 @@ else:
 
 admin.site.site_header = admin.site.site_title = "LumyxAI operators"
 admin.site.index_title = "Overview"
-admin.site.login_form = OperatorSignInForm
 # Edited there, an address would be proved without User.email_verified_at knowing: the user's page shows them instead.
 admin.site.unregister(EmailAddress)
 

@@ -1,16 +1,28 @@
-"""The operators' admin site: whatever is added, changed or deleted in it is written into the audit log, in the same transaction.
+"""The operators' admin site: who gets in, and that whatever is added, changed or deleted in it is written into the audit log.
 
-One hook for every model: each registered admin is given the mix-in below, whichever app it comes from.
+It has no form of its own to sign in with: the site's page checks everybody alike, and leads back here. The audit log has one
+hook for every model: each registered admin is given the mix-in below, whichever app it comes from.
 """
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
 
 from accounts.models import User, Workspace
+from accounts.second_step import has_app, has_passed_second_factor, has_second_factor
 from accounts.services.audit import record
 
 ACTION = "operator.changed"
@@ -37,7 +49,44 @@ class AuditedAdmin:
 
 
 class OperatorSite(AdminSite):
-    """Django's admin site with that hook."""
+    """Django's admin site with that hook, behind the site's own sign-in and a second factor."""
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Tell whether a request may see any page of the admin: every one of them asks here first."""
+        user = request.user
+        if not (isinstance(user, User) and user.is_active and user.is_staff):
+            return False
+        return not settings.ADMIN_REQUIRES_SECOND_FACTOR or has_passed_second_factor(request, user)
+
+    @method_decorator(never_cache)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Lead to whatever is missing: signing in, setting a second factor up, giving it; nobody else gets further."""
+        onward = self._onward(request)
+        if self.has_permission(request):
+            return redirect(onward)
+        user = request.user
+        if not user.is_authenticated:
+            return redirect(f"{reverse('account_login')}?{urlencode({REDIRECT_FIELD_NAME: onward})}")
+        if not user.is_staff:
+            raise PermissionDenied("The admin is for operators. Sign out, and sign in with an operator's account.")
+        if has_second_factor(user):
+            asks = "mfa_reauthenticate" if has_app(user) else "mfa_reauthenticate_webauthn"
+            return redirect(f"{reverse(asks)}?{urlencode({REDIRECT_FIELD_NAME: onward})}")
+        return TemplateResponse(request, "admin/second_factor.html")
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Lead to the site's own page, which asks who it is first."""
+        return redirect("account_change_password")
+
+    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Lead to the site's own page."""
+        return redirect("account_change_password")
+
+    def _onward(self, request: HttpRequest) -> str:
+        """Return the page of this site that was asked for, or the first of the admin."""
+        onward = request.GET.get(REDIRECT_FIELD_NAME, "")
+        is_ours = onward.startswith("/") and url_has_allowed_host_and_scheme(onward, allowed_hosts=None)
+        return onward if is_ours else reverse("admin:index", current_app=self.name)
 
     def register(
         self,

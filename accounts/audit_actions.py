@@ -58,6 +58,7 @@ ACTIONS: dict[str, str] = {
     "account.provider_connected": "Connected a sign-in provider",
     "account.provider_disconnected": "Disconnected a sign-in provider",
     "account.session_ended": "Ended a session",
+    "account.second_factor_reset": "An operator removed the second factors",
     "account.deleted": "Deleted the account",
     "operator.changed": "Changed something in the admin",
 }

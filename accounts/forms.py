@@ -1,4 +1,4 @@
-"""Forms: signing up and in, addresses, and the admin's for signing in and making users, workspaces and memberships.
+"""Forms: signing up and in, addresses, and the admin's for making users, workspaces and memberships.
 
 Those of second factors and passkeys are in accounts.factor_forms.
 """
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import AddEmailForm, ConfirmLoginCodeForm, RequestLoginCodeForm, SignupForm
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
-from allauth.mfa.utils import is_mfa_enabled
 from django import forms
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest, HttpResponse
 
@@ -91,26 +89,6 @@ class CodeForm(ConfirmLoginCodeForm):  # type: ignore[misc]  # allauth has no ty
         """Return the code if it is right, and if the address has not been tried too often."""
         with counted("code", subject=self.subject):
             return str(super().clean_code())
-
-
-class OperatorSignInForm(AdminAuthenticationForm):
-    """The admin's own sign-in, under the same limits of failed attempts as the site's."""
-
-    def clean(self) -> dict[str, Any]:
-        """Check the password through allauth's adapter, which counts failures by address and by caller."""
-        email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
-        if email and password:
-            adapter = get_adapter(self.request)
-            user = cast("User | None", adapter.authenticate(self.request, email=email.lower(), password=password))
-            if user is None:
-                raise self.get_invalid_login_error()
-            if is_mfa_enabled(user):
-                raise forms.ValidationError(
-                    "This account has a second factor, which this page cannot ask for. Sign in at /login, then open /admin/."
-                )
-            self.confirm_login_allowed(user)
-            self.user_cache = user
-        return self.cleaned_data
 
 
 class AddUserForm(UserModelForm):

@@ -10,6 +10,7 @@ from django.urls import include, path
 from accounts.pacing import paced
 from accounts.views import (
     AddressesView,
+    AppSetUpView,
     CodeView,
     development_html,
     development_mail,
@@ -31,6 +32,7 @@ urlpatterns = [
     path("accounts/email/", AddressesView.as_view(), name="account_email"),
     path("accounts/password/reset/", paced(account.password_reset), name="account_reset_password"),
     path("accounts/login/code/confirm/", CodeView.as_view(), name="account_confirm_login_code"),
+    path("accounts/2fa/totp/activate/", AppSetUpView.as_view(), name="mfa_activate_totp"),
     path("accounts/sessions/<int:session_id>/end", end_session, name="account_end_session"),
     path("accounts/google/login/", leaving(google.oauth2_login), name="google_login"),
     path("accounts/github/login/", leaving(github.oauth2_login), name="github_login"),

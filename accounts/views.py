@@ -1,4 +1,4 @@
-"""What allauth's pages do not do: addresses kept in step, counted codes, one session ended; and development mail."""
+"""What allauth's pages do not do: addresses kept in step, counted codes, apps and sessions; and development mail."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,11 +6,15 @@ from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.views import ConfirmLoginCodeView, EmailView
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.views import ActivateTOTPView
 from allauth.usersessions.adapter import get_adapter as get_sessions_adapter
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -50,6 +54,17 @@ class CodeView(ConfirmLoginCodeView):  # type: ignore[misc]
         if self._action != "resend":
             kwargs["subject"] = str(self._process.state.get("email", ""))
         return kwargs
+
+
+class AppSetUpView(ActivateTOTPView):  # type: ignore[misc]
+    """allauth's page that sets an authenticator app up; the code that it ends with counts as given in this session."""
+
+    def form_valid(self, form: Form) -> HttpResponse:
+        """Set the app up, and keep that its code was right: nobody is asked for the next one straight away."""
+        response = cast("HttpResponse", super().form_valid(form))
+        app = Authenticator.objects.get(user_id=self.request.user.pk, type=Authenticator.Type.TOTP)
+        record_authentication(self.request, self.request.user, "mfa", id=app.pk, type=app.type)
+        return response
 
 
 def leaving(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

@@ -13,6 +13,7 @@ from accounts.services.management_keys import (
     ManagementKeyPermissionError,
 )
 from accounts.services.policies import UnknownPolicyError
+from accounts.services.second_factors import UserNotFoundError
 from accounts.services.users import EmailTakenError, InvalidEmailError
 from accounts.services.workspaces import (
     InvalidWorkspaceNameError,
@@ -41,6 +42,7 @@ REFUSALS = (
     PasswordMismatchError,
     UnknownPolicyError,
     UnknownTierError,
+    UserNotFoundError,
     WorkspaceExistsError,
     WorkspaceIsClosingError,
     WorkspaceNotFoundError,

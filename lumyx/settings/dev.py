@@ -65,6 +65,7 @@ STRIPE_AUTOMATIC_TAX = env.flag("STRIPE_AUTOMATIC_TAX", default=False)
 STRIPE_API_BASE = env.text("STRIPE_API_BASE", "")
 
 SOCIALACCOUNT_PROVIDERS = providers_from(env, allow_http=True)
+ADMIN_REQUIRES_SECOND_FACTOR = env.flag("ADMIN_REQUIRES_SECOND_FACTOR", default=False)
 
 MAILERS = {
     "default": {

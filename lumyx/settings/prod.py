@@ -55,6 +55,7 @@ LUMYX_WORKSPACES_PER_USER = env.integer("WORKSPACES_PER_USER", 10, low=1, high=1
 # A code that nobody is sent signs nobody in.
 ACCOUNT_LOGIN_BY_CODE_ENABLED = bool(_mail_url)
 SOCIALACCOUNT_PROVIDERS = providers_from(env)
+ADMIN_REQUIRES_SECOND_FACTOR = env.flag("ADMIN_REQUIRES_SECOND_FACTOR", default=True)
 LUMYX_LOW_BALANCE_USD = dollar_amounts(env, "LOW_BALANCE_USD", ["5", "1"])
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "LumyxAI <no-reply@localhost>")
 

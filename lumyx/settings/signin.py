@@ -77,6 +77,9 @@ MFA_TOTP_TOLERANCE = 1
 # Whoever changes their address need not switch the second factor off for it. The address in use is proved anyway.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 
+#: The admin opens only in a session in which a second factor was given; who has none is led to set one up.
+ADMIN_REQUIRES_SECOND_FACTOR = True
+
 USERSESSIONS_ADAPTER = "accounts.adapters.sessions.SessionsAdapter"
 # accounts.middleware does it, and not at every request.
 USERSESSIONS_TRACK_ACTIVITY = False

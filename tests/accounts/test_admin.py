@@ -55,6 +55,7 @@ def test_who_is_not_staff_is_sent_to_sign_in(furnished: Cast, model: type[Model]
             client.force_login(user)
         response = client.get(page_of(model, "changelist"))
         assert response["Location"].startswith("/admin/login/")
+        assert client.get(response["Location"]).status_code == (403 if user else 302)
 
 
 @pytest.mark.parametrize("model", OURS)

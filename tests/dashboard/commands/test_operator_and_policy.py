@@ -13,8 +13,8 @@ pytestmark = pytest.mark.django_db
 def test_an_operator_can_open_the_admin(client: Client) -> None:
     answer = run("operator", "create", "Op@Example.com", "--password", PASSWORD).answer
     assert answer == {"email": "op@example.com", "is_superuser": True, "has_password": True}
-    signed_in = client.post("/admin/login/?next=/admin/", {"username": "op@example.com", "password": PASSWORD})
-    assert signed_in.status_code == 302
+    signed_in = client.post("/login", {"login": "op@example.com", "password": PASSWORD, "next": "/admin/"})
+    assert (signed_in.status_code, signed_in["Location"]) == (302, "/admin/")
     assert client.get("/admin/").status_code == 200
 
 
@@ -60,7 +60,7 @@ def test_what_does_not_exist_is_a_clear_error() -> None:
     [
         ("workspace", ["create", "show", "suspend", "resume", "limits", "tier"]),
         ("apikey", ["create", "revoke"]),
-        ("operator", ["create"]),
+        ("operator", ["create", "reset-second-factor"]),
         ("policy", ["accept"]),
     ],
 )
