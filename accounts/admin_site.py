@@ -74,11 +74,11 @@ class OperatorSite(AdminSite):
             return redirect(f"{reverse(asks)}?{urlencode({REDIRECT_FIELD_NAME: onward})}")
         return TemplateResponse(request, "admin/second_factor.html")
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Lead to the site's own page, which asks who it is first."""
         return redirect("account_change_password")
 
-    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def password_change_done(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Lead to the site's own page."""
         return redirect("account_change_password")
 

@@ -9,21 +9,22 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from gateway.admin.forms import CatalogModelForm, UpstreamForm
+from gateway.admin.model_import import ModelImportPage
 from gateway.admin.routes import cost_in_words, warn_below_cost
 from gateway.admin.versions import VersionsInline
 from gateway.models import CatalogModel, Price, Route, Upstream
+from gateway.selectors.upstream_state import state_of, with_use
 from gateway.services.catalog_spec import TIMEOUTS
 from gateway.services.credentials import set_credential
 from gateway.services.prices import set_price
 from gateway.services.upstream_check import check_upstream
 
 if TYPE_CHECKING:  # Django's classes take their parameters in the eyes of the type checker only
-    UpstreamModelAdmin = admin.ModelAdmin[Upstream]
     CatalogModelModelAdmin = admin.ModelAdmin[CatalogModel]
     RouteTabularInline = admin.TabularInline[Route, CatalogModel]
     PriceTabularInline = admin.TabularInline[Price, CatalogModel]
 else:
-    UpstreamModelAdmin = CatalogModelModelAdmin = admin.ModelAdmin
+    CatalogModelModelAdmin = admin.ModelAdmin
     RouteTabularInline = PriceTabularInline = admin.TabularInline
 
 TEST = "_test"
@@ -41,14 +42,25 @@ def tell_test(request: HttpRequest, name: str) -> None:
 
 
 @admin.register(Upstream)
-class UpstreamAdmin(UpstreamModelAdmin):
-    """Upstreams. The credential is write-only; "Save and test" sends one tiny real request."""
+class UpstreamAdmin(ModelImportPage):
+    """Upstreams. The credential is write-only; "Save and test" sends one tiny real request; their lists of models are imported."""
 
     form = UpstreamForm
-    list_display = ("name", "provider", "protocol", "base_url", "is_enabled", "has_credential")
+    list_display = ("name", "provider", "protocol", "base_url", "state", "has_credential")
     list_filter = ("is_enabled", "protocol")
     search_fields = ("name", "provider", "base_url")
     actions = ("test_selected",)
+
+    @admin.display(description="state (today and yesterday)")
+    def state(self, row: Upstream) -> str:
+        """Return whether it is paused, failing, in use or idle, with the figures behind it."""
+        requests, errors = row.recent_requests, row.recent_errors  # type: ignore[attr-defined]  # of the query below
+        word = state_of(row.is_enabled, requests=requests, errors=errors)
+        return f"{word}: {errors} of {requests} requests failed" if requests else word
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Upstream]:
+        """Read along how each stands."""
+        return with_use(super().get_queryset(request))
 
     @admin.display(boolean=True, description="credential")
     def has_credential(self, row: Upstream) -> bool:
@@ -57,13 +69,14 @@ class UpstreamAdmin(UpstreamModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Upstream | None = None) -> tuple[str, ...]:
         """Keep the name of a stored upstream: its credential is bound to it."""
-        return ("name",) if obj else ()
+        return ("name", "state") if obj else ()
 
     def get_fieldsets(self, request: HttpRequest, obj: Upstream | None = None) -> Any:
         """Group the fields; only a stored credential can be removed."""
         secret = ("credential", "remove_credential") if obj and obj.credential else ("credential",)
+        state = ("state",) if obj else ()
         return (
-            (None, {"fields": ("name", "provider", "protocol", "base_url", *secret)}),
+            (None, {"fields": (*state, "name", "provider", "protocol", "base_url", *secret)}),
             ("Reach", {"fields": ("is_enabled", "allow_private_network", *TIMEOUTS)}),
         )
 
@@ -82,6 +95,13 @@ class UpstreamAdmin(UpstreamModelAdmin):
         super().save_model(request, obj, form, change)
         if TEST in request.POST:
             request.upstream_to_test = obj.name  # type: ignore[attr-defined]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the way to the import to whom it is open."""
+        more = {"may_import": self.may_import(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, more)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Test after the save's transaction: it must not stay open while we wait for somebody else's server."""

@@ -34,6 +34,16 @@ def catalog_data() -> dict[str, Any]:
     }
 
 
+def model_data(model: CatalogModel) -> dict[str, Any] | None:
+    """Return one model in the form of the catalog file; None for a paid one without a price, which no file can say."""
+    price = Price.objects.filter(model=model).order_by("-version").first()
+    if price is None and not model.is_free:
+        return None
+    costs = current_costs()
+    routes = Route.objects.filter(model=model).select_related("upstream").order_by("priority", "-weight", "id")
+    return _model(model, price, [_route(route, costs.get(route.pk)) for route in routes])
+
+
 def _upstream(row: Upstream) -> dict[str, Any]:
     table: dict[str, Any] = {"name": row.name, "provider": row.provider, "protocol": row.protocol}
     if row.protocol != Protocol.SANDBOX:

@@ -1,20 +1,17 @@
 """One tiny real request to an upstream, to see whether it answers: a call of one token, or its list of models."""
 
+import asyncio
 import dataclasses
 import time
 
 import msgspec
 
-from gateway.protocols.openai_errors import failure_from_status
 from gateway.types import RouteInfo, UpstreamInfo
 from gateway.upstreams import FailureKind, UpstreamClient, UpstreamFailure, open_upstream
-from gateway.upstreams.anthropic_messages import VERSION_HEADER, AnthropicMessagesCall
-from gateway.upstreams.client import MAX_ERROR_BODY
-from gateway.upstreams.openai_chat import OpenAIChatCall
+from gateway.upstreams.model_list import ModelList, list_models
 
 #: An operator waits for the answer: no test takes longer, whatever the upstream's own time limits are. Seconds.
 TIME_LIMIT = 20.0
-_MODEL_LIST_LIMIT = 4 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,13 +24,18 @@ class Probe:
     detail: str
 
 
+async def ask_for_models(upstream: UpstreamInfo) -> ModelList:
+    """Return an upstream's list of models, within the time of a test. Raises UpstreamFailure."""
+    try:
+        async with asyncio.timeout(TIME_LIMIT), UpstreamClient() as client:
+            return await list_models(client, _hurried(upstream))
+    except TimeoutError:
+        raise UpstreamFailure(FailureKind.TIMEOUT, f"no list within {TIME_LIMIT:g} s") from None
+
+
 async def probe_upstream(upstream: UpstreamInfo, *, upstream_model: str = "") -> Probe:
     """Test an upstream: call ``upstream_model`` for one token; without one, ask for its list of models."""
-    upstream = dataclasses.replace(
-        upstream,
-        first_byte_timeout=min(upstream.first_byte_timeout, TIME_LIMIT),
-        total_timeout=min(upstream.total_timeout, TIME_LIMIT),
-    )
+    upstream = _hurried(upstream)
     began = time.monotonic()
     try:
         async with UpstreamClient() as client:
@@ -42,8 +44,17 @@ async def probe_upstream(upstream: UpstreamInfo, *, upstream_model: str = "") ->
             else:
                 detail = await _list_models(client, upstream)
     except UpstreamFailure as failure:
-        return Probe(False, failure.status, _since(began), _explained(failure))
+        return Probe(False, failure.status, _since(began), explained(failure))
     return Probe(True, 200, _since(began), detail)
+
+
+def _hurried(upstream: UpstreamInfo) -> UpstreamInfo:
+    return dataclasses.replace(
+        upstream,
+        connect_timeout=min(upstream.connect_timeout, TIME_LIMIT),
+        first_byte_timeout=min(upstream.first_byte_timeout, TIME_LIMIT),
+        total_timeout=min(upstream.total_timeout, TIME_LIMIT),
+    )
 
 
 def _since(began: float) -> int:
@@ -66,24 +77,8 @@ async def _call(client: UpstreamClient, upstream: UpstreamInfo, model: str) -> s
 
 
 async def _list_models(client: UpstreamClient, upstream: UpstreamInfo) -> str:
-    if upstream.protocol == "anthropic_messages":
-        auth = AnthropicMessagesCall.auth_for(upstream)
-        response = await client.get(upstream, "/v1/models", auth=auth, headers=VERSION_HEADER)
-    else:
-        response = await client.get(upstream, "/models", auth=OpenAIChatCall.auth_for(upstream))
-    try:
-        limit = _MODEL_LIST_LIMIT if response.status == 200 else MAX_ERROR_BODY
-        body = await client.read(response, at_most=limit)
-    finally:
-        response.close()
-    if response.status != 200:
-        # Some providers quote the key that they refuse.
-        text = body.replace(upstream.credential.encode() or b"\xff", b"***").decode(errors="replace")
-        raise failure_from_status(response.status, text, retry_after=None)
-    models = _decoded(body).get("data")
-    if not isinstance(models, list):
-        raise UpstreamFailure(FailureKind.INVALID, "its list of models has no data", status=200)
-    return f"It lists {len(models)} model{'' if len(models) == 1 else 's'}."
+    count = len((await list_models(client, upstream)).models)
+    return f"It lists {count} model{'' if count == 1 else 's'}."
 
 
 def _decoded(body: bytes) -> dict[str, object]:
@@ -108,5 +103,6 @@ _ADVICE = {
 }
 
 
-def _explained(failure: UpstreamFailure) -> str:
+def explained(failure: UpstreamFailure) -> str:
+    """Return what an operator can do about a failure, and what it was."""
     return f"{_ADVICE[failure.kind]} ({failure})"

@@ -51,7 +51,7 @@ def address_and_head(
     port = parts.port or (443 if is_tls else 80)
     shown = f"[{host}]" if ":" in host else host
     lines = [
-        f"{method} {quote(parts.path.rstrip('/') + path, safe='/%:@!$&()*+,;=~')} HTTP/1.1",
+        f"{method} {quote(parts.path.rstrip('/') + path, safe='/%:@!$&()*+,;=~?')} HTTP/1.1",
         f"Host: {shown if port == (443 if is_tls else 80) else f'{shown}:{port}'}",
         *([f"{auth}{credential}"] if credential else []),
         f"Accept: {accept}",

@@ -57,7 +57,7 @@ def furnished(cast: Cast, key: NewApiKey) -> Cast:
 def operator(db: None) -> Client:
     """Return a superuser's browser."""
     client = Client()
-    client.force_login(create_user("op@example.com", password=PASSWORD, is_operator=True))
+    client.force_login(create_user("op@example.com", password=PASSWORD, verified=True, is_operator=True))
     return client
 
 

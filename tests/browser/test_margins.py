@@ -46,7 +46,7 @@ def _history() -> None:
 
 def enter(open_page: OpenPage, address: str, *, theme: Theme = "light", size: str = "desk") -> Page:
     """Open a page of the admin as an operator."""
-    create_user("op@example.com", password=PASSWORD, is_operator=True)
+    create_user("op@example.com", password=PASSWORD, verified=True, is_operator=True)
     page = open_page(address, theme=theme, size=size)
     page.get_by_label("Email").fill("op@example.com")
     page.get_by_label("Password").fill(PASSWORD)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def sign_in(open_page: OpenPage, *, theme: Theme = "light", size: str = "desk") -> Page:
     """Open the admin as an operator."""
-    create_user("op@example.com", password=PASSWORD, is_operator=True)
+    create_user("op@example.com", password=PASSWORD, verified=True, is_operator=True)
     page = open_page("/admin/", theme=theme, size=size)
     page.get_by_label("Email").fill("op@example.com")
     page.get_by_label("Password").fill(PASSWORD)

@@ -1,5 +1,6 @@
 """The admin's pages: enough to add an upstream, its test, a model, a price and a route; secrets in, never out."""
 
+import datetime as dt
 import re
 from html import unescape
 from typing import Any
@@ -14,12 +15,13 @@ from django.urls import reverse
 from accounts.models import User
 from billing.rating import Rates
 from gateway.admin import usage as usage_admin
-from gateway.models import CatalogModel, Price, Route, Upstream, UsageEvent
+from gateway.models import CatalogModel, Price, Route, Upstream, UpstreamUsage, UsageEvent
 from gateway.selectors.catalog import credential_of, load_snapshot
 from gateway.services.catalog import apply_catalog
 from gateway.services.upstream_check import check_upstream
 from gateway.services.usage import record_usage
 from gateway.upstreams.probe import Probe
+from lumyx.lib import clock
 from lumyx.lib.ids import uuid7
 from tests.gateway.records import usage_record
 from tests.gateway.test_catalog_apply import FILE, SECRET
@@ -171,6 +173,27 @@ def test_an_empty_credential_keeps_the_stored_one_a_new_one_replaces_it_and_a_ti
     operator.post(url, THEIRS | {"remove_credential": "on"})
     row.refresh_from_db()
     assert credential_of(row) == ""
+
+
+@pytest.mark.parametrize(
+    ("enabled", "requests", "errors", "said"),
+    [
+        (True, 0, 0, "idle"),
+        (True, 3, 0, "in use: 0 of 3 requests failed"),
+        (True, 4, 4, "in use: 4 of 4 requests failed"),
+        (True, 6, 3, "failing: 3 of 6 requests failed"),
+        (False, 1, 0, "paused: 0 of 1 requests failed"),
+    ],
+)
+def test_an_upstream_says_how_it_stands(operator: Client, enabled: bool, requests: int, errors: int, said: str) -> None:
+    row = Upstream.objects.create(name="box", provider="sandbox", protocol="sandbox", is_enabled=enabled)
+    today = clock.now().date()
+    for day, model in ((today, "a"), (today - dt.timedelta(days=5), "b")):
+        sums = {"requests": requests, "errors": errors}
+        UpstreamUsage.objects.create(day=day, model=model, upstream_id=row.pk, **sums)
+    for page in ("changelist", "change"):
+        address = reverse(f"admin:gateway_upstream_{page}", args=[row.pk] if page == "change" else [])
+        assert said in operator.get(address).text
 
 
 def test_the_name_of_a_stored_upstream_stays(operator: Client) -> None:
