@@ -121,6 +121,7 @@ class ModelImportPage(UpstreamModelAdmin):
             step="list",
             new=[(model, _packed(model)) for model in models if model.id not in routed],
             known=[(model, ", ".join(routed[model.id])) for model in models if model.id in routed],
+            total=len(models),
             left_out=found.left_out,
             max_picks=MAX_PICKS,
         )

@@ -117,5 +117,7 @@ def _placed(problem: str) -> tuple[int | None, str, str]:
     if found is None:
         return None, "", problem
     number, place, text = found.groups()
+    # A pick is no file.
+    text = text.replace("say free = true", "say that it is free").replace("say free = false", "say that it is not free")
     name = _NAMES.get(place or "", place or "")
     return int(number), name, text[:1].upper() + text[1:]
