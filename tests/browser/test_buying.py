@@ -240,6 +240,7 @@ def an_operator_refunds_half(page: Page, world: World, browser: Browser) -> None
     context = browser.new_context(base_url=world.gateway.origin, viewport=WIDTHS["desk"])
     admin = context.new_page()
     sign_in(admin, "operator@example.com", "/admin/login/")
+    admin.wait_for_url("**/admin/")
     admin.goto(f"/admin/billing/payment/{bought['stripe_id']}/change/")
     admin.get_by_role("link", name="Refund", exact=True).click()
     admin.locator("[name=amount]").fill("5")

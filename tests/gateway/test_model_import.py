@@ -121,7 +121,7 @@ def test_what_was_imported_is_in_the_audit_log(operator: Client, provider: Upstr
         ({"context_window": ""}, "Is missing"),
         ({"context_window": "0"}, "must be from 1 to"),
         ({"max_output_tokens": "9000"}, "is more than context_window"),
-        ({"price_input": "", "price_output": ""}, "Is missing: give the price, or say free"),
+        ({"price_input": "", "price_output": ""}, "Is missing: give the price, or say that it is free"),
         ({"price_output": ""}, "Is missing"),
         ({"price_input": "a lot"}, "is not a price in US dollars"),
         ({"price_input": "-1"}, "is below zero"),
