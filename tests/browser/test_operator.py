@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 from playwright.sync_api import Browser, Page, expect
 
 from tests.accounts.signing import code_of_app
@@ -170,14 +171,14 @@ def test_an_operator_opens_a_way_to_an_answer_in_the_browser_alone(
     page.wait_for_timeout(1_000)  # a change acts in running processes within a second
 
     client = OpenAI(base_url=gateway.base_url, api_key=tenant.key, max_retries=0)
-    messages = [{"role": "user", "content": "Hello"}]
-    answer = client.chat.completions.create(model="house/large", messages=messages, max_tokens=100)  # type: ignore[call-overload]
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
+    answer = client.chat.completions.create(model="house/large", messages=messages, max_tokens=100)
     assert answer.choices[0].message.content == "Hello there."
     assert upstream.requests[-1].json["model"] == "their-large"
     # 9 tokens at $1 and 3 at $2 the million, as the upstream counted them.
     paid = 5_000_000_000 - 9 * 1_000 - 3 * 2_000
     assert balance_of(installation, tenant.slug) == paid
-    assert client.chat.completions.create(model="house/small", messages=messages, max_tokens=100)  # type: ignore[call-overload]
+    assert client.chat.completions.create(model="house/small", messages=messages, max_tokens=100)
     assert balance_of(installation, tenant.slug) == paid
 
     acts = installation.query("SELECT action, target_kind FROM accounts_auditentry WHERE actor_kind = 'operator'")
