@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from gateway.admin.forms import CatalogModelForm, UpstreamForm
 from gateway.admin.model_import import ModelImportPage
+from gateway.admin.prices import PricePage, price_in_words
 from gateway.admin.routes import cost_in_words, warn_below_cost
 from gateway.admin.versions import VersionsInline
 from gateway.models import CatalogModel, Price, Route, Upstream
@@ -20,11 +21,9 @@ from gateway.services.prices import set_price
 from gateway.services.upstream_check import check_upstream
 
 if TYPE_CHECKING:  # Django's classes take their parameters in the eyes of the type checker only
-    CatalogModelModelAdmin = admin.ModelAdmin[CatalogModel]
     RouteTabularInline = admin.TabularInline[Route, CatalogModel]
     PriceTabularInline = admin.TabularInline[Price, CatalogModel]
 else:
-    CatalogModelModelAdmin = admin.ModelAdmin
     RouteTabularInline = PriceTabularInline = admin.TabularInline
 
 TEST = "_test"
@@ -160,8 +159,8 @@ class PriceInline(VersionsInline, PriceTabularInline):
 
 
 @admin.register(CatalogModel)
-class CatalogModelAdmin(CatalogModelModelAdmin):
-    """Models, each with its price and its routes on one page."""
+class CatalogModelAdmin(PricePage):
+    """Models, each with its routes and the versions of its price; a new one with its price on the same page."""
 
     form = CatalogModelForm
     inlines = (RouteInline, PriceInline)
@@ -175,10 +174,23 @@ class CatalogModelAdmin(CatalogModelModelAdmin):
             "Price",
             {
                 "fields": ("is_free", "price_input", "price_output", "price_cache_read", "price_cache_write"),
-                "description": "A change makes a new version; what was charged before stays as it was.",
             },
         ),
     )
+
+    @admin.display(description="price now (USD per million)")
+    def price_now(self, row: CatalogModel) -> str:
+        """Return what it costs now."""
+        return price_in_words(row)
+
+    def get_fieldsets(self, request: HttpRequest, obj: CatalogModel | None = None) -> Any:
+        """Show a new model the fields of its price, and any other the price as it is: it has a page of its own."""
+        *others, (heading, _) = self.fieldsets
+        return self.fieldsets if obj is None else (*others, (heading, {"fields": ("is_free", "price_now")}))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CatalogModel | None = None) -> tuple[str, ...]:
+        """Fix the price of a model that is there."""
+        return ("is_free", "price_now") if obj else ()
 
     def get_form(
         self, request: HttpRequest, obj: CatalogModel | None = None, change: bool = False, **kwargs: Any
@@ -187,8 +199,10 @@ class CatalogModelAdmin(CatalogModelModelAdmin):
         return super().get_form(request, obj, change=change, **{**kwargs, "fields": CatalogModelForm.Meta.fields})
 
     def save_model(self, request: HttpRequest, obj: CatalogModel, form: Any, change: bool) -> None:
-        """Save the row, and a new version of the price if it changed."""
+        """Save the row, and a new model's price."""
         super().save_model(request, obj, form, change)
+        if change:
+            return
         if form.rates is None:
             self.message_user(
                 request, f"{obj} has no price yet: until it has one, it cannot be called.", messages.WARNING

@@ -1,17 +1,15 @@
 """The admin's forms of upstreams and models: the rules of the catalog file, said beside the field."""
 
 import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 
-from billing.rating import Rates
-from gateway.admin.versions import RateField, read_rates, shown_rates, too_high
+from gateway.admin.price_form import FREE_HELP, PriceFields
+from gateway.admin.versions import CLASSES
 from gateway.models import CatalogModel, Upstream
 from gateway.models.catalog import ModelKind, Protocol
-from gateway.selectors.catalog import current_prices, rates_of
 from gateway.services.catalog_spec import CREDENTIAL_PATTERN, CREDENTIAL_RULE, TAG_PATTERN, TAG_RULE, TIMEOUTS
 from gateway.services.upstream_urls import url_problems
 
@@ -90,16 +88,8 @@ def _sentence(problem: str) -> str:
     return text if text.endswith(".") else text + "."
 
 
-_LIKE_INPUT = "US dollars per million tokens; empty: as input."
-
-
-class CatalogModelForm(CatalogModelModelForm):
-    """A model with its current price; another price becomes a new version."""
-
-    price_input = RateField("Input", "US dollars per million tokens. Empty: it has no price yet and cannot be called.")
-    price_output = RateField("Output", "US dollars per million tokens.")
-    price_cache_read = RateField("Cache read", _LIKE_INPUT)
-    price_cache_write = RateField("Cache write", _LIKE_INPUT)
+class CatalogModelForm(PriceFields, CatalogModelModelForm):
+    """A model, a new one with its price. The price of one that is there has a page of its own (gateway.admin.prices)."""
 
     class Meta:
         model = CatalogModel
@@ -121,19 +111,14 @@ class CatalogModelForm(CatalogModelModelForm):
             "context_window": "Tokens.",
             "max_output_tokens": "Tokens; empty: as many as the context holds.",
             "tags": "Separated by commas: streaming, vision, tools, reasoning, uncensored.",
-            "is_free": "A free model costs nothing and counts against the daily limit.",
+            "is_free": FREE_HELP,
         }
-
-    #: nano-USD per million tokens, once the form is valid; None: it has no price yet.
-    rates: Rates | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        price = current_prices().get(self.instance.pk) if self.instance.pk and not self.instance.is_free else None
-        self._had_price = price is not None
-        if price is not None:
-            for name, shown in shown_rates(rates_of(price)).items():
-                self.fields[f"price_{name}"].initial = shown
+        if self.instance.pk:
+            for name in CLASSES:
+                del self.fields[f"price_{name}"]
 
     def clean_tags(self) -> list[str]:
         """Take tags as the catalog file does."""
@@ -144,14 +129,13 @@ class CatalogModelForm(CatalogModelModelForm):
         return tags
 
     def clean(self) -> dict[str, Any]:
-        """Check what depends on several fields, and read the price."""
+        """Check what depends on several fields, and read a new model's price."""
         values = super().clean() or self.cleaned_data
         self._clean_limits(values)
         if values.get("supports_streaming") is False and "streaming" in values.get("tags", []):
             self.add_error("supports_streaming", 'The tag "streaming" says the opposite.')
-        names = ("price_input", "price_output", "price_cache_read", "price_cache_write")
-        if not self.errors.keys() & set(names):
-            self._clean_price(values, {name.removeprefix("price_"): values.get(name) for name in names})
+        if not self.instance.pk:
+            self.rates = self.clean_price(values, kind=values.get("kind", ""), is_required=False)
         return values
 
     def _clean_limits(self, values: dict[str, Any]) -> None:
@@ -166,21 +150,3 @@ class CatalogModelForm(CatalogModelModelForm):
             values["max_output_tokens"] = context
         elif limit is not None and context and not 0 < limit <= context:
             self.add_error("max_output_tokens", f"It must be from 1 to the context window, {context}.")
-
-    def _clean_price(self, values: dict[str, Any], prices: dict[str, Decimal | None]) -> None:
-        given = {name: price for name, price in prices.items() if price is not None}
-        if values.get("is_free"):
-            if any(given.values()):
-                self.add_error("price_input", "A free model has no price: empty the prices, or untick free.")
-            self.rates = Rates(input=0, output=0)
-            return
-        for name in too_high(given):
-            self.add_error(f"price_{name}", "This is more than can be stored.")
-        if "input" not in given:
-            if given or self._had_price:
-                self.add_error("price_input", "Give a price; 0 is one.")
-            return
-        if "output" not in given and values.get("kind") == ModelKind.CHAT:
-            self.add_error("price_output", "Give a price; 0 is one.")
-        if not too_high(given):
-            self.rates = read_rates(given)

@@ -152,6 +152,19 @@ def import_models(page: Page) -> None:
     expect(page.get_by_text("Imported from somebody: 2 models and 2 routes.")).to_be_visible()
 
 
+def double_the_price(page: Page) -> None:
+    """Change a price: look at what it would mean first."""
+    page.get_by_role("link", name="house/large").click()
+    page.get_by_role("link", name="Change the price").click()
+    look(page)
+    page.locator("[name=price_input]").fill("2")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("row", name="Input $1 $2 +100.0 %")).to_be_visible()
+    look(page)
+    page.get_by_role("button", name="Make it the price").click()
+    expect(page.get_by_text("The price of house/large is now version 2.")).to_be_visible()
+
+
 def balance_of(installation: Installation, slug: str) -> int:
     """Return a workspace's posted balance (nano-USD)."""
     return int(installation.manage("ledger", "balance", "--workspace", slug)["posted"])
@@ -168,6 +181,7 @@ def test_an_operator_opens_a_way_to_an_answer_in_the_browser_alone(
     add_and_test_upstream(page, upstream.base_url)
     assert upstream.requests[-1].headers["authorization"] == f"Bearer {CREDENTIAL}"
     import_models(page)
+    double_the_price(page)
     page.wait_for_timeout(1_000)  # a change acts in running processes within a second
 
     client = OpenAI(base_url=gateway.base_url, api_key=tenant.key, max_retries=0)
@@ -175,8 +189,8 @@ def test_an_operator_opens_a_way_to_an_answer_in_the_browser_alone(
     answer = client.chat.completions.create(model="house/large", messages=messages, max_tokens=100)
     assert answer.choices[0].message.content == "Hello there."
     assert upstream.requests[-1].json["model"] == "their-large"
-    # 9 tokens at $1 and 3 at $2 the million, as the upstream counted them.
-    paid = 5_000_000_000 - 9 * 1_000 - 3 * 2_000
+    # 9 tokens at $2 and 3 at $2 the million, as the upstream counted them.
+    paid = 5_000_000_000 - 9 * 2_000 - 3 * 2_000
     assert balance_of(installation, tenant.slug) == paid
     assert client.chat.completions.create(model="house/small", messages=messages, max_tokens=100)
     assert balance_of(installation, tenant.slug) == paid

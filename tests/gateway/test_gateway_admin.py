@@ -274,22 +274,20 @@ def test_selected_upstreams_are_tested(operator: Client, provider: Upstream) -> 
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_changed_price_is_a_new_version_and_the_same_is_none(operator: Client) -> None:
+def test_the_page_of_a_model_shows_its_price_and_does_not_change_it(operator: Client) -> None:
     add = reverse("admin:gateway_catalogmodel_add")
     operator.post(add, model_form(price_input="0.5", price_output="1.5", price_cache_read="0.000000001"))
     row = CatalogModel.objects.get()
     url = reverse("admin:gateway_catalogmodel_change", args=[row.pk])
-    same = {"price_input": "0.50", "price_output": "1.500", "price_cache_read": "0.000000001"}
-    operator.post(url, model_form(**same))
-    assert Price.objects.count() == 1
-    operator.post(url, model_form(**same | {"price_output": "2"}))
-    assert list(Price.objects.order_by("version").values_list("version", "output")) == [
-        (1, 1_500_000_000),
-        (2, 2 * 10**9),
-    ]
-    page = operator.get(url).content.decode()
-    assert 'name="price_output" value="2"' in page
+    sent = model_form(price_input="9", price_output="9", is_free="on", display_name="Other")
+    assert operator.post(url, sent).status_code == 302
+    row.refresh_from_db()
+    assert (row.display_name, row.is_free, Price.objects.count()) == ("Other", False, 1)
+    page = operator.get(url).text
+    assert "0.5 in, 1.5 out" in page
     assert "0.000000001" in page
+    assert "price_output" not in page
+    assert f'href="{reverse("admin:gateway_catalogmodel_price", args=[row.pk])}"' in page
     assert 'name="prices-0-' not in page.replace('name="prices-0-id"', "").replace('name="prices-0-model"', "")
 
 
@@ -297,10 +295,9 @@ def test_a_model_may_wait_for_its_price_and_says_so(operator: Client) -> None:
     response = operator.post(reverse("admin:gateway_catalogmodel_add"), model_form())
     assert any("mine has no price yet" in text for text in texts_of(response))
     assert load_snapshot().models == {}
-    url = reverse("admin:gateway_catalogmodel_change", args=[CatalogModel.objects.get().pk])
-    operator.post(url, model_form(price_input="1", price_output="1"))
-    assert load_snapshot().models.keys() == {"mine"}
-    assert "Give a price; 0 is one." in errors_in(operator.post(url, model_form()))
+    row = CatalogModel.objects.get()
+    page = operator.get(reverse("admin:gateway_catalogmodel_change", args=[row.pk]))
+    assert "none yet: it cannot be called" in page.text
 
 
 def test_a_free_model_has_a_price_of_nothing(operator: Client) -> None:

@@ -16,7 +16,7 @@ from tests.accounts.admin_pages import staff
 from tests.gateway.records import NOON
 from tests.gateway.test_catalog_apply import FILE
 from tests.gateway.test_costs import costed_file
-from tests.gateway.test_gateway_admin import errors_in, model_form, operator, texts_of
+from tests.gateway.test_gateway_admin import errors_in, operator, texts_of
 from tests.gateway.test_margins import history
 
 __all__ = ["history", "operator"]  # the fixtures are used here too
@@ -186,7 +186,7 @@ def test_a_known_cost_cannot_be_emptied(operator: Client) -> None:
 def test_a_price_that_is_lowered_below_its_cost_is_warned_of(operator: Client) -> None:
     apply_catalog(costed_file())
     route = Route.objects.get(upstream_model="gpt-x")
-    form = model_form(public_id="plus", price_input="0.10", price_output="1.50")
-    response = operator.post(reverse("admin:gateway_catalogmodel_change", args=[route.model_id]), form)
+    form = {"price_input": "0.10", "price_output": "1.50", "seen_version": "1", "_confirmed": "x"}
+    response = operator.post(reverse("admin:gateway_catalogmodel_price", args=[route.model_id]), form)
     assert response.status_code == 302
     assert any("plus: input is sold at $0.1" in text for text in texts_of(response))

@@ -224,6 +224,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "admin/APP/MODEL/<path:object_id>/delete/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/change/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/import/": ADMIN_DENIED,
+    "admin/APP/MODEL/<path:object_id>/price/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/adjust/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/grant/": ADMIN_DENIED,
     "admin/APP/MODEL/<path:object_id>/freeze/": ADMIN_DENIED,
