@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+import accounts.announcement_admin
 import accounts.audit_admin  # noqa: F401  registers the audit log
 from accounts.forms import AddUserForm, MembershipForm, WorkspaceForm
 from accounts.models import ApiKey, Membership, PolicyAcceptance, User, Workspace

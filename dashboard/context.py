@@ -11,12 +11,13 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts import mailbox
 from accounts.roles import Permission, role_allows
+from accounts.selectors.announcements import announcements_for
 from accounts.selectors.workspaces import memberships_of
 from billing.selectors.ledger import Balance, balance_of
 from dashboard.navigation import ACTIONS, MAIN, RESOURCES, WORKSPACE, NavItem, items_for
 
 if TYPE_CHECKING:
-    from accounts.models import Membership, User
+    from accounts.models import Announcement, Membership, User
 
 
 TABS = 4
@@ -40,6 +41,8 @@ class Shell:
     palette: list[NavItem] = field(default_factory=list)
     #: The person's other workspaces, to change to.
     others: "list[Membership]" = field(default_factory=list)
+    #: What operators tell everybody, and this person has not put away.
+    announcements: "list[Announcement]" = field(default_factory=list)
 
     @property
     def initial(self) -> str:
@@ -96,6 +99,7 @@ def build_shell(request: HttpRequest) -> Shell | None:
         team=team,
         resources=resources,
         palette=[*main, *team, *resources, *items_for(role, ACTIONS)],
+        announcements=announcements_for(user),
         others=[other for other in memberships_of(user) if other.pk != membership.pk],
     )
 

@@ -6,6 +6,7 @@ from dashboard.api.routes import api_patterns
 from dashboard.views import (
     account,
     account_deletion,
+    announcements,
     audit,
     buying,
     credits,
@@ -55,6 +56,11 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/account/delete", account_deletion.decide, name="account_delete"),
         path("dashboard/account/delete/confirm", account_deletion.confirm, name="account_confirm_deletion"),
         path("dashboard/account/deleted", account_deletion.show_deleted, name="account_deleted"),
+        path(
+            "dashboard/announcements/<int:announcement>/dismiss",
+            announcements.dismiss_announcement,
+            name="dismiss_announcement",
+        ),
         path("dashboard/switch", workspaces.switch_workspace, name="switch"),
         path("dashboard/workspaces/new", workspaces.new_workspace, name="workspace_new"),
         path("dashboard/workspace", workspaces.show_settings, name="workspace"),

@@ -1,5 +1,6 @@
 """Rows of the accounts app."""
 
+from accounts.models.announcement import Announcement, AnnouncementLevel, Dismissal
 from accounts.models.apikey import ApiKey
 from accounts.models.audit import ActorKind, AuditEntry
 from accounts.models.invitation import Invitation
@@ -10,8 +11,11 @@ from accounts.models.workspace import FormerSlug, Membership, Workspace
 
 __all__ = [
     "ActorKind",
+    "Announcement",
+    "AnnouncementLevel",
     "ApiKey",
     "AuditEntry",
+    "Dismissal",
     "FormerSlug",
     "IdempotentAnswer",
     "Invitation",

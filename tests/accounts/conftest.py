@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from accounts.models import Announcement
 from accounts.services.apikeys import NewApiKey, create_api_key
 from accounts.services.policies import accept_policy
 from accounts.services.users import create_user
@@ -40,6 +41,7 @@ def furnished(cast: Cast, key: NewApiKey) -> Cast:
     owe("dispute_opened", workspace_id=cast.workspace.pk, key="dispute_opened:dp_1", facts={"amount": 10**10})
     from_stripe("1")
     add_payments(cast.workspace, "1")
+    Announcement.objects.create(text="We are moving on Sunday.")
     admission = Admission(
         request_id=uuid7(),
         workspace_id=cast.workspace.pk,

@@ -9,6 +9,7 @@ from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import Announcement
 from accounts.services.apikeys import NewApiKey, create_api_key
 from billing.models import Adjustment, CreditGrant, Hold, LedgerEntry, Payment, RefundRequest, Tier, Wallet
 from billing.services.notices import owe
@@ -89,6 +90,7 @@ def more_rows(cast: Cast) -> None:
         owe("dispute_opened", workspace_id=workspace.pk, key=f"dispute_opened:{number}", facts={"amount": 10**9})
         from_stripe(f"more-{number}")
         add_payments(workspace, f"more-{number}")
+        Announcement.objects.create(text=f"More {number}")
 
 
 @pytest.mark.parametrize("model", [model for model in OURS if model not in {Tier, Hold}])
