@@ -61,6 +61,7 @@ ACTIONS: dict[str, str] = {
     "account.second_factor_reset": "An operator removed the second factors",
     "account.deleted": "Deleted the account",
     "operator.changed": "Changed something in the admin",
+    "operator.acted": "Ran an action in the admin",
 }
 
 #: The groups that a log can be narrowed down to, in words: what an action's name begins with.
