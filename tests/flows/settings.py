@@ -18,3 +18,8 @@ if _mail := os.environ.get("TEST_MAIL_FOLDER"):
     MAILERS = {
         "default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": _mail}}
     }
+
+if os.environ.get("TEST_TASKS") == "queued":
+    # For a worker of the installation's own; elsewhere what is queued runs at once.
+    CELERY_TASK_ALWAYS_EAGER = False
+    CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://")  # noqa: F405

@@ -9,6 +9,7 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+import redis
 
 from lumyx.lib.crypto import new_api_key, new_management_key
 from rig.processes import background_work
@@ -79,7 +81,7 @@ class Monitor:
 def used() -> Iterator[tuple[Installation, dict[str, str], Monitor]]:
     """An installation in which every secret was used, the secrets by name, and what its Valkey heard."""
     with installed(number=6) as installation:
-        installation.use(TEST_MAIL_FOLDER=str(installation.folder / "mail"))
+        installation.use(TEST_MAIL_FOLDER=str(installation.folder / "mail"), TEST_TASKS="queued")
         with (
             Monitor(installation.redis_url()) as monitor,
             background_work(installation.folder, installation.environment()),
@@ -87,9 +89,18 @@ def used() -> Iterator[tuple[Installation, dict[str, str], Monitor]]:
             gateway = installation.start_gateway()
             try:
                 secrets = use_everything(installation, gateway)
+                wait_for(lambda: b"billing.tasks" in monitor.heard)
             finally:
                 gateway.stop()
         yield installation, secrets, monitor
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 70) -> None:
+    """Wait until something is so: beat asks for a task each minute."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def use_everything(installation: Installation, gateway: Gateway) -> dict[str, str]:
@@ -229,7 +240,8 @@ def dump_of(installation: Installation) -> bytes:
     assert len(tables) > 50
     with psycopg.connect(installation.database_url()) as connection, connection.cursor() as cursor:
         for table in tables:
-            with cursor.copy(f"COPY {table['name']} TO STDOUT".encode()) as copy:
+            # The names are the catalog's own.
+            with cursor.copy(f"COPY (SELECT * FROM {table['name']}) TO STDOUT".encode()) as copy:  # noqa: S608
                 for part in copy:
                     found += part
     return bytes(found)
@@ -237,8 +249,6 @@ def dump_of(installation: Installation) -> bytes:
 
 def redis_of(installation: Installation) -> bytes:
     """Return every key of its Redis with what it holds, as Redis would save it."""
-    import redis  # noqa: PLC0415
-
     with closing(redis.Redis.from_url(installation.redis_url())) as client:
         return b"\n".join(key + b" " + (client.dump(key) or b"") for key in client.scan_iter(count=1000))
 
@@ -261,8 +271,8 @@ def test_no_secret_is_left(used: tuple[Installation, dict[str, str], Monitor], w
         "files": lambda: files_of(installation),
     }
     text = places[where]()
-    assert len(text) > 1000
-    # A session's cookie is its row's key, so whoever reads the database may be anybody: it is looked for elsewhere only.
+    assert text
+    # Django finds a session by its cookie: that is in the database, and is looked for elsewhere only.
     sought = {name: secret for name, secret in secrets.items() if (name, where) != ("session", "database")}
     assert len(sought) >= 14
     found = [name for name, secret in sought.items() if any(form in text for form in forms_of(secret))]

@@ -67,6 +67,7 @@ class World:
             "member": str(place.member_id),
             "invitation": str(place.invitation_id),
             "policy": "uncensored",
+            "announcement": "1",
             "token": unsubscribe_token(place.workspace.owner_id, kind="low_balance"),
             "name": "20260101-000000-1.log",
             "object_id": str(self._object_of(route)),

@@ -59,6 +59,8 @@ PROVED_KEPT = (
     "login moved moved moved moved moved moved denied moved",
     "login moved moved moved moved moved moved denied moved",
 )
+#: To the site's own page.
+ADMIN_MOVED = "gate gate gate gate gate gate gate moved gate"
 ADMIN_PAGE = ("gate gate gate gate gate gate gate ok gate", "gate gate gate gate gate gate gate ok gate")
 ADMIN_DENIED = ("gate gate gate gate gate gate gate denied gate", "gate gate gate gate gate gate gate denied gate")
 ADMIN_HIDDEN = ("gate gate gate gate gate gate gate hidden gate", "gate gate gate gate gate gate gate hidden gate")
@@ -90,6 +92,11 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/account/delete": PROVED_KEPT,
     "dashboard/account/delete/confirm": (PROVED[0], PROVED[0]),
     "dashboard/account/deleted": READ_ONLY,
+    # one that is not there is put away already
+    "dashboard/announcements/<int:announcement>/dismiss": (
+        "method",
+        "login moved moved moved moved moved moved moved moved",
+    ),
     "dashboard/switch": ("method", "login hidden hidden hidden hidden hidden hidden denied hidden"),
     # who is in no workspace makes a first one from the page that says so
     "dashboard/workspaces/new": ("login ok ok ok ok ok ok denied ok", "login form form form form form form form form"),
@@ -211,10 +218,14 @@ TABLE: dict[str, tuple[str, str]] = {
     # the admin: no role in a workspace opens it, and being staff opens the empty front page alone
     "admin": ("moved", "moved"),
     "admin/": ADMIN_PAGE,
-    "admin/login/": ("ok ok ok ok ok ok ok moved ok", "form"),
+    # leads on to signing in, and from there to the admin; who has signed in and is not staff is told so
+    "admin/login/": (
+        "moved denied denied denied denied denied denied moved denied",
+        "moved denied denied denied denied denied denied moved denied",
+    ),
     "admin/logout/": ("moved moved moved moved moved moved moved method moved", "moved"),
-    "admin/password_change/": ADMIN_PAGE,
-    "admin/password_change/done/": (ADMIN_PAGE[0], "gate gate gate gate gate gate gate method gate"),
+    "admin/password_change/": (ADMIN_MOVED, ADMIN_MOVED),
+    "admin/password_change/done/": (ADMIN_MOVED, ADMIN_MOVED),
     "admin/autocomplete/": (ADMIN_DENIED[0], "gate gate gate gate gate gate gate method gate"),
     "admin/jsi18n/": (ADMIN_PAGE[0], "gate gate gate gate gate gate gate method gate"),
     "admin/r/<path:content_type_id>/<path:object_id>/": ADMIN_HIDDEN,
