@@ -1,14 +1,20 @@
-"""A real Chromium against the live site. Every test fails on a breach of the policy, on a script error, or on a line too wide."""
+"""A real Chromium against the live site. Every test fails on a breach of the policy, on a script error, or on a line too wide.
+
+A failed test leaves what its pages looked like in ``test-results/``, and says in its report where each of them was.
+"""
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from _pytest._code.code import ExceptionRepr
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from playwright.sync_api import Error as PlaywrightError
 from pytest_django.live_server_helper import LiveServer
 
 #: Where Debian, Ubuntu and Fedora put it; LUMYX_CHROMIUM names another.
@@ -16,6 +22,7 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Playwright's sync API runs an event loop in this thread, beside which Django would refuse to query.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 WIDTHS: dict[str, ViewportSize] = {"desk": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
+PICTURES = Path(__file__).resolve().parents[2] / "test-results"
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
 
@@ -23,6 +30,29 @@ THEMES: tuple[Theme, ...] = ("light", "dark")
 expect.set_options(timeout=20_000)
 
 OpenPage = Callable[..., Page]
+
+_contexts = pytest.StashKey[list[BrowserContext]]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any]:
+    """Photograph the pages of a test that has just failed, while they are open."""
+    report = (yield).get_result()
+    if call.when == "call" and report.failed:
+        for number, page in enumerate(page for each in item.stash.get(_contexts, []) for page in each.pages):
+            text = _seen_on(page, name=f"{item.name}-{number}")
+            if isinstance(report.longrepr, ExceptionRepr):
+                report.longrepr.addsection(f"page {number}", text)
+
+
+def _seen_on(page: Page, *, name: str) -> str:
+    """Take a picture of a page, and return where the page and its picture are, and what can be read on it."""
+    picture = PICTURES / f"{re.sub(r'[^a-zA-Z0-9_-]+', '-', name)}.png"
+    try:
+        page.screenshot(path=picture, full_page=True, timeout=5_000)
+        return f"{page.url}\n{picture}\n{page.locator('body').inner_text(timeout=5_000)[:2000]}"
+    except PlaywrightError as error:
+        return f"{page.url}\nNo picture could be taken: {error}"
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +74,13 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture
-def open_page(browser: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
+def open_page(request: pytest.FixtureRequest, browser: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
     """Return a function that opens an address in a fresh browser: ``open_page("/models", theme="dark", size="phone")``.
 
     After the test: no policy breach and no script error was reported on any page that it opened.
     """
     contexts: list[BrowserContext] = []
+    request.node.stash[_contexts] = contexts
     complaints: list[str] = []
 
     def note(text: str) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from django.core import mail
@@ -14,25 +13,12 @@ from accounts.models import User, Workspace
 from rig.oidc.server import OpenIDServer
 from tests.accounts.signing import code_in_last_mail, code_of_app
 from tests.browser.conftest import THEMES, WIDTHS, OpenPage, axe_violations, overflow_of
+from tests.browser.people import path_in_last_mail, prove, sign_in, sign_out
 from tests.dashboard.pages import fill_catalog
 from tests.factories import PASSWORD, fund, make_cast, make_user, make_workspace
 from tests.flows.installation import installed
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def sign_in(page: Page, email: str) -> None:
-    """Sign in on the page of signing in."""
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-
-
-def prove(page: Page) -> None:
-    """Give the password where the site asks who it is."""
-    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Go on").click()
 
 
 def look(page: Page) -> None:
@@ -44,14 +30,6 @@ def look(page: Page) -> None:
             page.emulate_media(color_scheme=theme)
             assert axe_violations(page) == [], f"{page.url} {theme}, {size}"
     page.set_viewport_size(WIDTHS["desk"])
-
-
-def path_in_last_mail(address: str) -> str:
-    """Return the path of the link in the newest message to an address."""
-    body = next(str(m.body) for m in reversed(mail.outbox) if m.to == [address])
-    found = re.search(r"https?://\S+", body)
-    assert found
-    return urlsplit(found[0]).path
 
 
 def with_virtual_authenticator(page: Page) -> None:
@@ -120,7 +98,7 @@ def test_a_code_by_mail_signs_in_without_script(open_page: OpenPage) -> None:
     page.get_by_label("Email").fill("dana@example.com")
     page.get_by_role("button", name="Send the code").click()
     page.get_by_label("Code").fill(code_in_last_mail())
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Your account")).to_be_visible()
 
 
@@ -156,14 +134,13 @@ def test_an_app_is_set_up_and_asked_for(open_page: OpenPage, browser: Browser) -
     assert download.value.suggested_filename == "lumyxai-recovery-codes.txt"
     assert re.findall(r"^\d{8}$", saved, re.MULTILINE) == page.locator(".codes li").all_inner_texts()
     page.get_by_role("link", name="I saved them").click()
-    page.get_by_role("button", name="account menu").click()
-    page.get_by_role("button", name="Sign out").click()
+    sign_out(page)
     page.goto("/login")
     sign_in(page, user.email)
     expect(page.get_by_role("heading", name="Second step")).to_be_visible()
     look(page)
     page.get_by_label("Code").fill(code_of_app(secret))
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page).to_have_url(re.compile("/dashboard$"))
 
 
@@ -187,8 +164,7 @@ def test_a_passkey_is_added_named_used_and_removed(open_page: OpenPage, named_si
     page.get_by_role("link", name="I saved them").click()
     expect(page.get_by_role("link", name="Rename Dana's laptop")).to_be_visible()
     look(page)
-    page.get_by_role("button", name="account menu").click()
-    page.get_by_role("button", name="Sign out").click()
+    sign_out(page)
 
     page.goto(f"{named_site}/login?next=/dashboard/account")
     page.get_by_role("button", name="Sign in with a passkey").click()

@@ -15,10 +15,11 @@ from accounts.services.apikeys import create_api_key, revoke_api_key
 from accounts.services.workspaces import set_member
 from gateway.selectors.usage import recent_requests
 from lumyx.lib import clock
+from tests.browser import people
 from tests.browser.conftest import OpenPage, axe_violations, overflow_of
 from tests.dashboard.pages import fill_catalog
 from tests.dashboard.usage_rows import make_request
-from tests.factories import PASSWORD, Cast, fund, make_cast
+from tests.factories import Cast, fund, make_cast
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,9 +61,7 @@ def full(cast: Cast) -> Cast:
 
 def sign_in(page: Page, email: str = "alice@example.com") -> None:
     """Sign in on the page that asked for it."""
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    people.sign_in(page, email)
     page.wait_for_url("**/dashboard**")
 
 
@@ -75,9 +74,7 @@ def open_dashboard(open_page: OpenPage, address: str = "/dashboard", **options: 
 
 def test_from_sign_up_to_the_first_charge(open_page: OpenPage) -> None:
     page = open_page("/signup", permissions=CLIPBOARD)
-    page.get_by_label("Email").fill("nina@example.com")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Create account").click()
+    people.sign_up(page, "nina@example.com")
     page.wait_for_url("**/dashboard")
     expect(page.get_by_role("heading", name="Make your first request")).to_be_visible()
     page.get_by_role("link", name="Create key").click()

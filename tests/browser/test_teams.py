@@ -13,9 +13,10 @@ from accounts.services.closing import plan_deletion
 from accounts.services.invitations import invite
 from accounts.services.policies import accept_policy
 from tests.browser.conftest import THEMES, WIDTHS, OpenPage, Theme, axe_violations, overflow_of
+from tests.browser.people import sign_up
 from tests.browser.test_dashboard import sign_in
 from tests.dashboard.pages import fill_catalog
-from tests.factories import PASSWORD, Cast, fund, make_cast, make_member
+from tests.factories import Cast, fund, make_cast, make_member
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,8 +65,7 @@ def test_an_invited_person_joins_as_a_developer_and_sees_no_money(open_page: Ope
     expect(guest.get_by_role("heading", name="Join Alice's lab")).to_be_visible()
     guest.get_by_role("link", name="Create an account").click()
     expect(guest.get_by_label("Email")).to_have_value("nina@example.com")
-    guest.get_by_label("Password").fill(PASSWORD)
-    guest.get_by_role("button", name="Create account").click()
+    sign_up(guest, "nina@example.com")
     guest.get_by_role("button", name="Join as developer").click()
     guest.wait_for_url("**/dashboard")
     expect(guest.get_by_text("Welcome to Alice's lab. Your role is developer.")).to_be_visible()
