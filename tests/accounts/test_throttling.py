@@ -1,5 +1,6 @@
 """A thousand guesses, from one address and from many: how many are looked at is what docs/operations.md says."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,8 @@ from tests.factories import PASSWORD, make_user
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-GUESSES = 1000
+#: Beyond every limit that is looked at; LONG_TESTS asks for the thousand that the documentation speaks of.
+GUESSES = 1000 if os.environ.get("LONG_TESTS") else 150
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -54,7 +56,7 @@ def without_pages() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_of_a_thousand_wrong_passwords_for_one_account_five_are_looked_at(dana: User, many: bool) -> None:
+def test_of_many_wrong_passwords_for_one_account_five_are_looked_at(dana: User, many: bool) -> None:
     with without_pages():
         for number in range(GUESSES):
             Client(REMOTE_ADDR=address_of(number, many=many)).post(
@@ -65,7 +67,7 @@ def test_of_a_thousand_wrong_passwords_for_one_account_five_are_looked_at(dana: 
     assert "Too many failed login attempts" in right.text
 
 
-def test_of_a_thousand_accounts_one_address_tries_ten(dana: User) -> None:
+def test_of_many_accounts_one_address_tries_ten(dana: User) -> None:
     with without_pages():
         for number in range(GUESSES):
             Client(REMOTE_ADDR="198.18.0.1").post("/login", {"login": f"u{number}@example.com", "password": "wrong"})
@@ -77,13 +79,13 @@ def test_a_day_of_patience_brings_a_hundred_guesses_and_no_more(dana: User, monk
     monkeypatch.setattr("allauth.core.internal.ratelimit.time.time", lambda: now)
     with without_pages():
         for number in range(GUESSES):
-            now += 80  # seconds: a thousand of them are 22 hours
+            now += 80  # seconds: a hundred and fifty of them are three hours, a thousand 22
             Client(REMOTE_ADDR=address_of(number, many=True)).post("/login", {"login": dana.email, "password": "wrong"})
     assert looked_at(dana) == 100
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_of_a_thousand_wrong_codes_of_an_app_five_are_looked_at(dana: User, many: bool) -> None:
+def test_of_many_wrong_codes_of_an_app_five_are_looked_at(dana: User, many: bool) -> None:
     with_app(proved(dana))
     caches["default"].clear()
     half_way = Client()
@@ -96,7 +98,7 @@ def test_of_a_thousand_wrong_codes_of_an_app_five_are_looked_at(dana: User, many
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_of_a_thousand_wrong_codes_by_mail_ten_are_looked_at_however_many_are_asked_for(
+def test_of_many_wrong_codes_by_mail_ten_are_looked_at_however_many_are_asked_for(
     dana: User, many: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # However many codes somebody makes us send: without this the limit of those would hide the limit of tries.

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from accounts.models import Announcement
 from accounts.services.users import create_user
 from tests.browser.conftest import THEMES, WIDTHS, OpenPage, Theme, axe_violations, overflow_of
-from tests.browser.test_account import sign_in
+from tests.browser.people import sign_in
 from tests.dashboard.pages import fill_catalog
 from tests.factories import PASSWORD, make_cast
 

@@ -1,6 +1,7 @@
 """Settings of the installations that flow tests run: the tests' own, with patience cut short where a test would wait for it."""
 
 import os
+from typing import Any
 
 from lumyx.settings.test import *  # noqa: F403  a settings module is the sum of its base and its own lines
 
@@ -15,9 +16,8 @@ STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")
 LUMYX_SITE_URL = os.environ.get("LUMYX_SITE_URL", "http://testserver")
 
 if _mail := os.environ.get("TEST_MAIL_FOLDER"):
-    MAILERS = {
-        "default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": {"file_path": _mail}}
-    }
+    _options: Any = {"file_path": _mail}
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.filebased.EmailBackend", "OPTIONS": _options}}
 
 if os.environ.get("TEST_TASKS") == "queued":
     # For a worker of the installation's own; elsewhere what is queued runs at once.

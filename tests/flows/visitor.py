@@ -26,7 +26,7 @@ class Visitor:
     def send(self, path: str, fields: Mapping[str, Any], *, page: str) -> httpx.Response:
         """Send a form that is on a page."""
         found = _TOKEN.search(self.see(page).text)
-        token = found[1] if found else self.http.cookies.get("csrftoken", "")
+        token = str(found[1] if found else self.http.cookies.get("csrftoken", ""))
         origin = str(self.http.base_url).rstrip("/")
         headers = {"Referer": f"{origin}{page}", "Origin": origin, "X-CSRFToken": token}
         return self.http.post(path, data={**fields, "csrfmiddlewaretoken": token}, headers=headers)
