@@ -20,7 +20,44 @@ KEEP = "keep"
 PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
 
-class KeyForm(forms.Form):
+class BudgetForm(forms.Form):
+    """What may be spent in each period: of a key, or of all keys that a member made."""
+
+    budget = forms.CharField(required=False, max_length=24, error_messages={"max_length": "Write US dollars, like 25."})
+    period = forms.ChoiceField(
+        choices=[*PERIODS.items()], required=False, error_messages={"invalid_choice": "Choose one of the list."}
+    )
+
+    def clean_budget(self) -> int | None:
+        """Return nano-USD; None: no budget."""
+        text = self.cleaned_data["budget"].strip().removeprefix("$").replace(",", "")
+        if not text:
+            return None
+        try:
+            amount = usd_to_nano(text)
+        except MoneyError as error:
+            raise forms.ValidationError("Write US dollars, like 25 or 0.50, or leave it empty.") from error
+        if amount <= 0:
+            raise forms.ValidationError("Write more than 0. To let a key spend nothing, switch it off.")
+        return amount
+
+    def budget_given(self) -> Budget | None:
+        """Return the budget; None: none. Call it on a valid form."""
+        amount = self.cleaned_data["budget"]
+        return (
+            None if amount is None else Budget(amount, BudgetPeriod(self.cleaned_data["period"] or BudgetPeriod.MONTH))
+        )
+
+
+def budget_initial(budget: Budget | None) -> dict[str, str]:
+    """Return a budget as the form shows it."""
+    return {
+        "budget": nano_to_usd(budget.amount) if budget is not None else "",
+        "period": budget.period if budget is not None else "month",
+    }
+
+
+class KeyForm(BudgetForm):
     """A key's name, when it ends, and its limits. ``key`` is the one that is edited; None: a new one."""
 
     EXPIRY_DAYS: ClassVar[dict[str, str]] = {
@@ -40,10 +77,6 @@ class KeyForm(forms.Form):
     )
     expires = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose one of the list."})
     is_test = forms.BooleanField(required=False)
-    budget = forms.CharField(required=False, max_length=24, error_messages={"max_length": "Write US dollars, like 25."})
-    period = forms.ChoiceField(
-        choices=[*PERIODS.items()], required=False, error_messages={"invalid_choice": "Choose one of the list."}
-    )
     requests_per_minute = forms.IntegerField(
         required=False,
         min_value=1,
@@ -98,19 +131,6 @@ class KeyForm(forms.Form):
             raise forms.ValidationError("Use letters, digits, spaces and signs that can be seen.")
         return name
 
-    def clean_budget(self) -> int | None:
-        """Return nano-USD; None: no budget."""
-        text = self.cleaned_data["budget"].strip().removeprefix("$").replace(",", "")
-        if not text:
-            return None
-        try:
-            amount = usd_to_nano(text)
-        except MoneyError as error:
-            raise forms.ValidationError("Write US dollars, like 25 or 0.50, or leave it empty.") from error
-        if amount <= 0:
-            raise forms.ValidationError("Write more than 0. To let a key spend nothing, switch it off.")
-        return amount
-
     def clean_allowed_addresses(self) -> list[str]:
         """Return networks in CIDR form, from lines or what stands between commas."""
         try:
@@ -121,15 +141,13 @@ class KeyForm(forms.Form):
     def options(self) -> dict[str, Any]:
         """Return what create_api_key and update_api_key take. Call it on a valid form."""
         data = self.cleaned_data
-        amount = data["budget"]
-        budget = None if amount is None else Budget(amount, BudgetPeriod(data["period"] or BudgetPeriod.MONTH))
         return {
             "name": data["name"],
             "expires_at": self._expires_at(),
             "allowed_models": data["allowed_models"],
             "allowed_addresses": data["allowed_addresses"],
             "requests_per_minute": data["requests_per_minute"] or 0,
-            "budget": budget,
+            "budget": self.budget_given(),
         }
 
     def _expires_at(self) -> dt.datetime | None:
@@ -143,8 +161,7 @@ def _initial(key: "ApiKey") -> dict[str, Any]:
     return {
         "name": key.name,
         "expires": KEEP if key.expires_at is not None else "",
-        "budget": nano_to_usd(key.budget_nano) if key.budget_nano is not None else "",
-        "period": key.budget_period or "month",
+        **budget_initial(key.budget),
         "requests_per_minute": key.requests_per_minute or "",
         "allowed_models": key.allowed_models,
         "allowed_addresses": "\n".join(key.allowed_addresses),

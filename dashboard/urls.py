@@ -72,6 +72,7 @@ dashboard_patterns: tuple[list[URLPattern], str] = (
         path("dashboard/members/invite", invitations.invite, name="invite"),
         path("dashboard/members/<int:member>", members.show_member, name="member"),
         path("dashboard/members/<int:member>/role", members.change_role, name="member_role"),
+        path("dashboard/members/<int:member>/budget", members.set_budget, name="member_budget"),
         path("dashboard/members/<int:member>/remove", members.remove, name="member_remove"),
         path("dashboard/invitations/<int:invitation>/resend", invitations.resend, name="invitation_resend"),
         path("dashboard/invitations/<int:invitation>/revoke", invitations.revoke, name="invitation_revoke"),

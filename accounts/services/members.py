@@ -65,8 +65,10 @@ def change_budget(workspace_id: int, *, member_id: int, budget: Budget | None, b
     """
     with transaction.atomic():
         _workspace, actor, member = _at_the_table(workspace_id, member_id=member_id, by=by)
-        if actor.role != Role.OWNER and not may_give(actor.role, str(member.role)):
-            raise NotAllowedError(f"As {actor.role} you cannot set the budget of a person whose role is {member.role}.")
+        # Who is bounded does not lift it themselves.
+        if actor.role != Role.OWNER and (member.pk == actor.pk or not may_give(actor.role, str(member.role))):
+            who = "yourself" if member.pk == actor.pk else f"a person whose role is {member.role}"
+            raise NotAllowedError(f"As {actor.role} you cannot set the budget of {who}.")
         return set_member_budget(workspace_id=workspace_id, user_id=member.user_id, budget=budget)
 
 

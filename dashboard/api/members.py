@@ -9,7 +9,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.budgets import Budget
-from accounts.models import User
 from accounts.roles import Permission, Role
 from accounts.selectors.workspaces import members_of
 from accounts.services.members import MemberNotFoundError, NotAllowedError, change_budget
@@ -24,7 +23,7 @@ from dashboard.flows import teams
 from gateway.errors import ApiError
 
 if TYPE_CHECKING:
-    from accounts.models import Membership
+    from accounts.models import Membership, User
 
 CURSOR = "members"
 MAX_ID = 2**63 - 1
@@ -69,7 +68,7 @@ class PeopleView(ManagementView):
     """An endpoint about people: what it does, it does as whoever made its key, with the role that they have now."""
 
     @property
-    def maker(self) -> User:
+    def maker(self) -> "User":
         """Whoever made the key. Raises ApiError 403, though keys without one are not let in."""
         maker = self.bearer.key.created_by
         if maker is None:

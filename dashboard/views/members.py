@@ -17,10 +17,12 @@ from accounts.roles import (
 )
 from accounts.selectors.invitations import open_invitations_of
 from accounts.selectors.workspaces import members_of, membership_by_id
-from accounts.services.members import MemberNotFoundError, NotAllowedError
+from accounts.services.members import MemberNotFoundError, NotAllowedError, change_budget
 from accounts.services.workspaces import OwnerIsFixedError, WorkspaceIsClosingError
+from billing.selectors.budgets import budgets_of_members
 from dashboard.flows import teams
 from dashboard.guards import MemberRequest, member_required
+from dashboard.key_forms import BudgetForm, budget_initial
 from dashboard.team_forms import MAX_ID, InviteForm, RoleForm
 
 PAGE, MEMBER_PAGE = "dashboard/members.html", "dashboard/member.html"
@@ -42,8 +44,17 @@ def members_context(request: MemberRequest) -> dict[str, object]:
     role, workspace_id = request.membership.role, request.workspace.pk
     may_manage = role_allows(role, Permission.MANAGE_MEMBERS)
     invitations = open_invitations_of(workspace_id) if may_manage else ()
+    budgets = budgets_of_members(workspace_id) if may_manage else {}
     return {
-        "members": [(m, m.pk != request.membership.pk and may_give(role, m.role)) for m in members_of(workspace_id)],
+        # Each with whether the reader may change something about them: an owner may bound also themselves.
+        "members": [
+            (
+                m,
+                role == Role.OWNER or (m.pk != request.membership.pk and may_give(role, m.role)),
+                budgets.get(m.user_id),
+            )
+            for m in members_of(workspace_id)
+        ],
         "invitations": [(invitation, may_give(role, invitation.role)) for invitation in invitations],
         "may_manage": may_manage,
         "roles": [(each, ROLE_WORDS[each]) for each in Role],
@@ -81,6 +92,25 @@ def change_role(request: MemberRequest, member: int) -> HttpResponseBase:
 
 @require_POST
 @member_required(Permission.MANAGE_MEMBERS)
+def set_budget(request: MemberRequest, member: int) -> HttpResponseBase:
+    """Give a member a budget, another one, or none."""
+    form = BudgetForm(request.POST)
+    if not form.is_valid():
+        return _show(request, member, budget_form=form)
+    budget = form.budget_given()
+    try:
+        changed = change_budget(request.workspace.pk, member_id=_id(member), budget=budget, by=request.user)
+    except MemberNotFoundError as error:
+        raise Http404(str(error)) from error
+    except REFUSALS as error:
+        return _show(request, member, problem=str(error))
+    whose = changed.user.name or changed.user.email
+    messages.success(request, f"The budget of {whose} is set." if budget else f"{whose} has no budget now.")
+    return redirect("dashboard:members")
+
+
+@require_POST
+@member_required(Permission.MANAGE_MEMBERS)
 def remove(request: MemberRequest, member: int) -> HttpResponseBase:
     """Remove a member."""
     try:
@@ -94,7 +124,12 @@ def remove(request: MemberRequest, member: int) -> HttpResponseBase:
 
 
 def _show(
-    request: MemberRequest, member_id: int, *, form: RoleForm | None = None, problem: str = ""
+    request: MemberRequest,
+    member_id: int,
+    *,
+    form: RoleForm | None = None,
+    budget_form: BudgetForm | None = None,
+    problem: str = "",
 ) -> HttpResponseBase:
     member = membership_by_id(request.workspace.pk, _id(member_id))
     if member is None:
@@ -104,10 +139,13 @@ def _show(
         "member": member,
         "form": form or RoleForm(roles=roles_given_by(role), initial={"role": member.role}),
         "within_reach": member.pk != request.membership.pk and may_give(role, member.role),
+        "budget_form": budget_form or BudgetForm(initial=budget_initial(member.budget)),
+        "budget_left": budgets_of_members(request.workspace.pk).get(member.user_id),
+        "may_bound": role == Role.OWNER or (member.pk != request.membership.pk and may_give(role, member.role)),
         "is_self": member.pk == request.membership.pk,
         "problem": problem,
     }
-    return render(request, MEMBER_PAGE, context, status=422 if problem or form else 200)
+    return render(request, MEMBER_PAGE, context, status=422 if problem or form or budget_form else 200)
 
 
 def _id(number: int) -> int:

@@ -109,6 +109,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "dashboard/members/invite": ("method", "login form denied denied denied form form denied form"),
     "dashboard/members/<int:member>": ("login hidden denied denied denied ok ok denied ok", "method"),
     "dashboard/members/<int:member>/role": ("method", "login hidden denied denied denied form form denied form"),
+    "dashboard/members/<int:member>/budget": ("method", MANAGES_PEOPLE),
     "dashboard/members/<int:member>/remove": ("method", MANAGES_PEOPLE),
     "dashboard/invitations/<int:invitation>/resend": ("method", MANAGES_PEOPLE),
     "dashboard/invitations/<int:invitation>/revoke": ("method", MANAGES_PEOPLE),
