@@ -1,7 +1,8 @@
 """Answers whose time could tell whether an address has an account come at multiples of LUMYX_ANSWER_STEP.
 
-Signing up makes rows where the address is free and sends a message where it is taken; what differs is far below one step. Costs
-the caller half a second, and the site a waiting thread; how many callers may wait is bounded by allauth's limits per address.
+Signing up makes rows where the address is free and sends a message where it is taken; a wrong code is written down where there
+is an account. What differs is far below one step. Costs the caller half a second, and the site a waiting thread; how many callers
+may wait is bounded by allauth's limits per address.
 """
 
 import time

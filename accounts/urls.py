@@ -29,9 +29,9 @@ development_patterns = (
 )
 
 urlpatterns = [
-    path("accounts/email/", AddressesView.as_view(), name="account_email"),
+    path("accounts/email/", paced(AddressesView.as_view()), name="account_email"),
     path("accounts/password/reset/", paced(account.password_reset), name="account_reset_password"),
-    path("accounts/login/code/confirm/", CodeView.as_view(), name="account_confirm_login_code"),
+    path("accounts/login/code/confirm/", paced(CodeView.as_view()), name="account_confirm_login_code"),
     path("accounts/2fa/totp/activate/", AppSetUpView.as_view(), name="mfa_activate_totp"),
     path("accounts/sessions/<int:session_id>/end", end_session, name="account_end_session"),
     path("accounts/google/login/", leaving(google.oauth2_login), name="google_login"),

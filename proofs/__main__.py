@@ -18,6 +18,7 @@ from proofs.payments import payments
 from proofs.quota_race import quota_race
 from proofs.report import Report
 from proofs.rollups import rollups
+from proofs.signin import signin
 from proofs.slow_clients import slow_clients
 from proofs.soak import soak
 
@@ -39,6 +40,7 @@ PROOFS: Mapping[str, Proof] = {
     "fuzz": fuzz,
     "slow-clients": slow_clients,
     "soak": soak,
+    "signin": signin,
 }
 
 
