@@ -8,7 +8,7 @@ missing message, or a line that is written for accounts alone.
 import asyncio
 import random
 import statistics
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from proofs.client import Answer, Connection, connect
@@ -86,11 +86,13 @@ class Clock:
         return Browser(connection, next(self.addresses))
 
 
-async def time_everything(installation: Installation, report: Report, known: list[str], *, short: bool) -> None:
-    """Time every form that takes an address. ``known``: one account for each try and one more, with PASSWORD."""
+async def time_everything(
+    installation: Installation, report: Report, addresses: Mapping[str, list[str]], *, short: bool
+) -> None:
+    """Time every form that takes an address. ``addresses``: one for each try and kind; and one more that is known."""
     tries, lanes = (SHORT_TRIES, SHORT_LANES) if short else (TRIES, LANES)
     clock = Clock(installation, report, tries, many_addresses("198.51"), random.Random(report.seed))
-    addresses = {"known": known, "unknown": [f"nobody-{number}@example.com" for number in range(tries)]}
+    known = addresses["known"]
 
     async def give_wrong_password(connection: Connection, kind: str, number: int) -> Answer:
         fields = {"login": addresses[kind][number], "password": "wrong"}

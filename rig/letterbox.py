@@ -77,7 +77,7 @@ class _Conversation(socketserver.StreamRequestHandler):
     def _read_message(self) -> bytes:
         lines: list[bytes] = []
         while (line := self.rfile.readline()) not in {b".\r\n", b""}:
-            lines.append(line.removeprefix(b".") if line.startswith(b"..") else line)
+            lines.append(line.removeprefix(b".").replace(b"\r\n", b"\n"))
         return b"".join(lines)
 
     def _say(self, text: str) -> None:
