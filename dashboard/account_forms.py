@@ -9,7 +9,7 @@ from dashboard.flows.account import Fate, OwnedWorkspace
 if TYPE_CHECKING:
     from accounts.models import User
 
-CLOSE = "close"
+DELETE = "delete"
 
 
 class DeletionForm(forms.Form):
@@ -26,7 +26,9 @@ class DeletionForm(forms.Form):
                 (str(member.user_id), f"Hand it over to {_called(member.user)}") for member in each.successors
             ]
             self.fields[name] = forms.ChoiceField(
-                choices=[("", "Choose…"), (CLOSE, "Close it"), *successors] if successors else [(CLOSE, "Close it")],
+                choices=[("", "Choose…"), (DELETE, "Delete it"), *successors]
+                if successors
+                else [(DELETE, "Delete it")],
                 label=each.workspace.name,
                 error_messages={"required": "Choose what becomes of this workspace."},
             )
@@ -50,7 +52,7 @@ class DeletionForm(forms.Form):
     def fate(self) -> Fate:
         """Return what becomes of each workspace."""
         said = {each.workspace.pk: self.cleaned_data[name] for name, each in self.owned.items()}
-        return {workspace_id: None if word == CLOSE else int(word) for workspace_id, word in said.items()}
+        return {workspace_id: None if word == DELETE else int(word) for workspace_id, word in said.items()}
 
 
 def _called(person: "User") -> str:

@@ -8,7 +8,7 @@ import datetime as dt
 
 from django.db import transaction
 
-from accounts.models import ApiKey, FormerSlug, Invitation, Membership, User, Workspace
+from accounts.models import ApiKey, FormerSlug, Invitation, ManagementKey, Membership, User, Workspace
 from accounts.services.audit import record
 from accounts.services.members import NotAllowedError
 from accounts.services.workspaces import WorkspaceIsClosingError, locked_workspace
@@ -20,7 +20,7 @@ DELETED_NAME = "Deleted workspace"
 
 
 def plan_deletion(workspace_id: int, *, by: User, grace: dt.timedelta = GRACE) -> Workspace:
-    """Stop a workspace at once, and have it deleted when the time of grace is over. Planning twice keeps the first plan.
+    """Stop a workspace at once, and have it deleted when the time of grace is over. Of two plans the one that is due first is kept.
 
     Raises WorkspaceNotFoundError; NotAllowedError: only its owner may.
     """
@@ -28,9 +28,9 @@ def plan_deletion(workspace_id: int, *, by: User, grace: dt.timedelta = GRACE) -
         workspace = locked_workspace(workspace_id)
         if workspace.owner_id != by.pk:
             raise NotAllowedError("Only the owner can delete the workspace.")
-        if workspace.is_closing:
-            return workspace
         now = clock.now()
+        if workspace.deletion_due_at is not None and workspace.deletion_due_at <= now + grace:
+            return workspace
         workspace.deletion_planned_at, workspace.deletion_due_at = now, now + grace
         if workspace.suspended_at is None:
             workspace.suspended_at, workspace.suspended_for_deletion = now, True
@@ -80,6 +80,8 @@ def finish_deletion(workspace_id: int) -> bool:
         _record("workspace.deleted", workspace)
         ApiKey.objects.filter(workspace=workspace, revoked_at__isnull=True).update(revoked_at=now)
         ApiKey.objects.filter(workspace=workspace).update(name="deleted", allowed_models=[])
+        ManagementKey.objects.filter(workspace=workspace, revoked_at__isnull=True).update(revoked_at=now)
+        ManagementKey.objects.filter(workspace=workspace).update(name="deleted")
         Invitation.objects.filter(workspace=workspace).delete()
         FormerSlug.objects.filter(workspace=workspace).delete()
         Membership.objects.filter(workspace=workspace).delete()
@@ -87,6 +89,13 @@ def finish_deletion(workspace_id: int) -> bool:
         workspace.suspension_reason, workspace.time_zone = "", "UTC"
         workspace.save(update_fields=["name", "slug", "deleted_at", "suspension_reason", "time_zone"])
         return True
+
+
+def delete_now(workspace_id: int, *, by: User) -> None:
+    """Delete a workspace without a time of grace. Raises WorkspaceNotFoundError; NotAllowedError: only its owner may."""
+    with transaction.atomic():
+        plan_deletion(workspace_id, by=by, grace=dt.timedelta())
+        finish_deletion(workspace_id)
 
 
 def _record(action: str, workspace: Workspace, details: dict[str, str] | None = None) -> None:

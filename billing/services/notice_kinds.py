@@ -164,6 +164,12 @@ class DeletionUndone(ToPerson, frozen=True, kw_only=True):
     by: Person
 
 
+class WorkspaceDeleted(ToPerson, frozen=True, kw_only=True):
+    """The workspace is gone, because its owner is."""
+
+    called: Text
+
+
 KINDS: dict[str, type[Kind]] = {
     "receipt": Receipt,
     "low_balance": LowBalance,
@@ -183,6 +189,7 @@ KINDS: dict[str, type[Kind]] = {
     "ownership_transferred": OwnershipTransferred,
     "deletion_planned": DeletionPlanned,
     "deletion_undone": DeletionUndone,
+    "workspace_deleted": WorkspaceDeleted,
 }
 #: Kinds that a person can do without; the others tell of their money's movements.
 MUTABLE = frozenset({"low_balance"})

@@ -1,7 +1,7 @@
 """Deleting an account: what becomes of each workspace that the person owns, of its plan and of its credit; then of the person.
 
 Plans end at Stripe first, because that can fail: then nothing else has happened, and the same call may be made again. The rest
-is one transaction.
+is one transaction. Automatic top-ups end with the workspace: one that stands still buys nothing.
 """
 
 import datetime as dt
@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from accounts.selectors.users import needs_email_verification
 from accounts.selectors.workspaces import members_of, memberships_of
-from accounts.services.leaving import anonymise, close_workspace, hand_over, leave_workspaces
-from accounts.services.workspaces import OwnerIsFixedError
+from accounts.services.leaving import anonymise, leave_workspaces, revoke_keys_of
+from accounts.services.members import NotAllowedError
+from accounts.services.workspaces import OwnerIsFixedError, WorkspaceIsClosingError
 from billing.payments.errors import PaymentsError
-from billing.payments.plans import cancel_plan
-from billing.payments.top_up import save_top_up
 from billing.selectors.ledger import balance_of
-from billing.selectors.payments import plan_of, top_up_of
+from billing.selectors.payments import plan_of
 from billing.selectors.tiers import is_paid_for
+from dashboard.flows import teams
 
 if TYPE_CHECKING:
     from accounts.models import Membership, User, Workspace
 
-#: Workspace id → who owns it next; None: it is closed.
+#: Workspace id → the user who owns it next; None: it is deleted.
 Fate = Mapping[int, int | None]
+
+_CHANGED = "Your workspaces have changed in the meantime. Decide again what becomes of each."
 
 
 class DeletionError(Exception):
@@ -54,11 +57,10 @@ def owned_by(user: "User") -> list[OwnedWorkspace]:
 
 def _owned(workspace: "Workspace", user: "User") -> OwnedWorkspace:
     plan = plan_of(workspace.pk)
+    others = [] if workspace.is_closing else members_of(workspace.pk).exclude(user=user)
     return OwnedWorkspace(
         workspace=workspace,
-        successors=[
-            member for member in members_of(workspace.pk) if member.user_id != user.pk and member.user.is_active
-        ],
+        successors=[each for each in others if each.user.is_active and not needs_email_verification(each.user)],
         credit=max(0, balance_of(workspace.pk).available),
         has_paid_plan=is_paid_for(workspace.pk),
         plan_ends_at=plan.period_ends_at if plan else None,
@@ -80,44 +82,35 @@ def delete_account(user: "User", *, fate: Fate) -> "User":
         raise DeletionError("Operators' accounts cannot be deleted here. Ask another operator.")
     owned = {each.workspace.pk: each for each in owned_by(user)}
     if set(owned) != set(fate):
-        raise DeletionError("Your workspaces have changed in the meantime. Decide again what becomes of each.")
-    for workspace_id, successor_id in fate.items():
-        each = owned[workspace_id]
-        if successor_id is None:
-            _stop_payments(each, user)
-        elif successor_id not in {member.user_id for member in each.successors}:
-            raise DeletionError(f"Who should take {each.workspace.name} over has left it. Choose again.")
+        raise DeletionError(_CHANGED)
+    successors = {id: _successor(owned[id], user_id) for id, user_id in fate.items() if user_id is not None}
+    for workspace_id in set(fate) - set(successors):
+        _end_plan(owned[workspace_id])
     try:
         with transaction.atomic():
-            for workspace_id, successor_id in fate.items():
-                if successor_id is None:
-                    close_workspace(workspace_id, owner=user)
+            revoke_keys_of(user)
+            for workspace_id in fate:
+                if workspace_id in successors:
+                    member_id = successors[workspace_id].pk
+                    teams.transfer(workspace_id, member_id=member_id, by=user, giver_leaves=True)
                 else:
-                    hand_over(workspace_id, owner=user, successor_id=successor_id)
+                    teams.delete_at_once(workspace_id, by=user)
             leave_workspaces(user)
             return anonymise(user)
-    except (LookupError, OwnerIsFixedError) as error:
-        raise DeletionError(
-            "Your workspaces have changed in the meantime. Decide again what becomes of each."
-        ) from error
+    except (LookupError, NotAllowedError, OwnerIsFixedError, WorkspaceIsClosingError) as error:
+        raise DeletionError(_CHANGED) from error
 
 
-def _stop_payments(each: OwnedWorkspace, user: "User") -> None:
-    """End what takes money for a workspace that closes: its plan, with what is paid, and automatic top-ups."""
-    workspace_id = each.workspace.pk
+def _successor(each: OwnedWorkspace, user_id: int) -> "Membership":
+    found = next((member for member in each.successors if member.user_id == user_id), None)
+    if found is None:
+        raise DeletionError(f"Who should take {each.workspace.name} over has left it. Choose again.")
+    return found
+
+
+def _end_plan(each: OwnedWorkspace) -> None:
     try:
-        if each.has_paid_plan:
-            cancel_plan(workspace_id)
-        wish = top_up_of(workspace_id, spent=0)
-        if wish is not None and wish.is_on:
-            save_top_up(
-                workspace_id,
-                is_on=False,
-                threshold=wish.threshold,
-                amount=wish.amount,
-                monthly_ceiling=wish.monthly_ceiling,
-                user_id=user.pk,
-            )
+        teams.end_plan(each.workspace.pk)
     except PaymentsError as error:
         raise DeletionError(
             f"The plan of {each.workspace.name} could not be cancelled: {error} Nothing was deleted. Try again in a few minutes."

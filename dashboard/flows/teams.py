@@ -77,11 +77,15 @@ def expel(workspace_id: int, *, member_id: int, by: "User") -> "Membership":
 
 
 @transaction.atomic
-def transfer(workspace_id: int, *, member_id: int, by: "User") -> "Workspace":
-    """Hand the workspace over and tell both. Raises what ``members.transfer_ownership`` raises."""
+def transfer(workspace_id: int, *, member_id: int, by: "User", giver_leaves: bool = False) -> "Workspace":
+    """Hand the workspace over and tell both. Raises what ``members.transfer_ownership`` raises.
+
+    ``giver_leaves``: their account is being deleted, so there is nobody to write to.
+    """
     workspace = members.transfer_ownership(workspace_id, member_id=member_id, by=by)
     facts: dict[str, str | int | bool] = {"giver": by.pk, "taker": workspace.owner_id}
-    _tell("ownership_transferred", workspace_id, {by.pk, workspace.owner_id}, facts)
+    told: set[int | None] = {workspace.owner_id} if giver_leaves else {by.pk, workspace.owner_id}
+    _tell("ownership_transferred", workspace_id, told, facts)
     return workspace
 
 
@@ -99,6 +103,18 @@ def plan_deletion(workspace_id: int, *, by: "User") -> "Workspace":
         facts: dict[str, str | int | bool] = {"by": by.pk, "deletes_at": due.isoformat() if due else ""}
         _tell("deletion_planned", workspace_id, _people_of(workspace_id), facts, once=str(due))
         return workspace
+
+
+@transaction.atomic
+def delete_at_once(workspace_id: int, *, by: "User") -> None:
+    """Delete a workspace whose owner goes, and tell its other members. Its plan has to be ended before (``end_plan``).
+
+    Raises WorkspaceNotFoundError; NotAllowedError: only the owner may.
+    """
+    workspace, people = locked_workspace(workspace_id), _people_of(workspace_id)
+    closing.delete_now(workspace_id, by=by)
+    # The name is in no row any more when the message is written.
+    _tell("workspace_deleted", workspace_id, people - {by.pk}, {"called": workspace.name})
 
 
 @transaction.atomic

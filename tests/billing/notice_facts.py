@@ -38,4 +38,5 @@ FACTS: dict[str, Facts] = {
     "ownership_transferred": {"person": 1, "giver": 0, "taker": _GONE},
     "deletion_planned": {"person": 1, "by": 0, "deletes_at": "2027-01-31T23:30:00+00:00"},
     "deletion_undone": {"person": 1, "by": 0},
+    "workspace_deleted": {"person": 1, "called": "<b>Ann & Bob's</b>"},
 }

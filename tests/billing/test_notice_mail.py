@@ -46,6 +46,7 @@ SAYS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "deletion_planned": ("<b>Ann & Bob's</b> will be deleted", ("31 January 2027", "refused from now on")),
     "deletion_undone": ("<b>Ann & Bob's</b> stays", ("An operator took the deletion back",)),
+    "workspace_deleted": ("<b>Ann & Bob's</b> was deleted", ("Its owner has deleted their account", "refused")),
     "dispute_closed": ("The dispute about $40.00 is closed", ("The bank kept the payment of $40.00",)),
 }
 

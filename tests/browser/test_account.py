@@ -216,7 +216,7 @@ def test_an_account_is_deleted(open_page: OpenPage) -> None:
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_text("Choose what becomes of this workspace.")).to_be_visible()
     look(page)
-    page.get_by_role("group", name="Alice's lab").get_by_role("combobox").select_option(label="Close it")
+    page.get_by_role("group", name="Alice's lab").get_by_role("combobox").select_option(label="Delete it")
     page.get_by_label("Type alice@example.com to confirm").fill("alice@example.com")
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("heading", name="Delete the account for good?")).to_be_visible()
@@ -226,4 +226,4 @@ def test_an_account_is_deleted(open_page: OpenPage) -> None:
     expect(page.get_by_role("heading", name="Your account is deleted")).to_be_visible()
     look(page)
     assert [m.subject for m in mail.outbox] == ["Your account is about to be deleted", "Your account was deleted"]
-    assert all(workspace.is_suspended for workspace in Workspace.objects.filter(owner=cast.alice))
+    assert all(workspace.deleted_at for workspace in Workspace.objects.filter(owner=cast.alice))
