@@ -7,15 +7,15 @@ was refused unseen is none. Codes from messages are counted by what is answered,
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from proofs.client import connect
+from proofs.client import Connection, connect
 from proofs.report import Report
 from proofs.signin_browser import Browser, code_of_app, set_up_app
 from rig.installation import Installation
 
 #: Guesses of each kind, and how many browsers send them at once.
-GUESSES, SHORT_GUESSES, LANES = 1000, 60, 16
+GUESSES, SHORT_GUESSES, LANES = 1000, 30, 16
 #: The limits of docs/operations.md: how many, in how many seconds.
 FOR_ONE_ACCOUNT, FROM_ONE_ADDRESS, CODES_OF_A_MESSAGE = (5, 300), (10, 60), (10, 900)
 #: Tries of one code from a message.
@@ -33,6 +33,7 @@ class Guessing:
     installation: Installation
     report: Report
     guesses: int
+    extra: list[Connection] = field(default_factory=list)
 
     async def run(self, name: str, round_of: Round, addresses: Addresses, *, size: int = 1) -> tuple[int, float]:
         """Guess in rounds of ``size``; return what the rounds counted together, and the seconds that it took."""
@@ -48,6 +49,7 @@ class Guessing:
         counted = 0
         for number in numbers:
             if not connection.is_open:
+                connection.close()
                 connection = await connect(self.installation.port)
             counted += await round_of(Browser(connection, next(addresses)), number)
         connection.close()
@@ -55,7 +57,14 @@ class Guessing:
 
     async def browser(self, address: str) -> Browser:
         """Return a browser with a connection of its own."""
-        return Browser(await connect(self.installation.port), address)
+        self.extra.append(await connect(self.installation.port))
+        return Browser(self.extra[-1], address)
+
+    async def close(self) -> None:
+        """Close the connections of ``browser``, and let the loop see it."""
+        for connection in self.extra:
+            connection.close()
+        await asyncio.sleep(0.05)
 
     def failures(self, email: str | None) -> int:
         """Return how many wrong passwords and codes were compared for an account; None: for addresses without one."""
@@ -88,13 +97,16 @@ def many_addresses(block: str) -> Addresses:
 async def guess_everything(installation: Installation, report: Report, people: list[str], *, short: bool) -> None:
     """Guess passwords, codes of an app and codes from messages. ``people``: six accounts that nobody else uses."""
     guessing = Guessing(installation, report, SHORT_GUESSES if short else GUESSES)
-    for person, (kind, addresses) in zip(people[:2], _places("198.18", "198.19"), strict=True):
-        await _guess_passwords(guessing, f"passwords_{kind}", person, addresses)
-    await _guess_accounts(guessing)
-    for person, (kind, addresses) in zip(people[2:4], _places("198.20", "198.21"), strict=True):
-        await _guess_app(guessing, f"app_{kind}", person, addresses)
-    for person, (kind, addresses) in zip(people[4:6], _places("198.22", "198.23"), strict=True):
-        await _guess_messages(guessing, f"messages_{kind}", person, addresses)
+    try:
+        for person, (kind, addresses) in zip(people[:2], _places("198.18", "198.19"), strict=True):
+            await _guess_passwords(guessing, f"passwords_{kind}", person, addresses)
+        await _guess_accounts(guessing)
+        for person, (kind, addresses) in zip(people[2:4], _places("198.20", "198.21"), strict=True):
+            await _guess_app(guessing, f"app_{kind}", person, addresses)
+        for person, (kind, addresses) in zip(people[4:6], _places("198.22", "198.23"), strict=True):
+            await _guess_messages(guessing, f"messages_{kind}", person, addresses)
+    finally:
+        await guessing.close()
 
 
 def _places(one: str, many: str) -> list[tuple[str, Addresses]]:
