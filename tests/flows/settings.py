@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from lumyx.settings.base import mailer_from_url
 from lumyx.settings.test import *  # noqa: F403  a settings module is the sum of its base and its own lines
 
 #: Seconds; a test drips a body until it is cut.
@@ -13,6 +14,9 @@ LUMYX_GRACE_SECONDS = 30
 # A test that buys starts a stand-in for Stripe, and says where.
 STRIPE_SECRET_KEY = os.environ.get("STRIPE_SECRET_KEY", "")
 STRIPE_API_BASE = os.environ.get("STRIPE_API_BASE", "")
+# A test in which people sign up starts a mail server, and says where.
+if os.environ.get("EMAIL_URL"):
+    MAILERS = {"default": mailer_from_url(os.environ["EMAIL_URL"])}
 LUMYX_SITE_URL = os.environ.get("LUMYX_SITE_URL", "http://testserver")
 
 if _mail := os.environ.get("TEST_MAIL_FOLDER"):
