@@ -9,7 +9,6 @@ from allauth.account.adapter import get_adapter
 from allauth.account.forms import AddEmailForm, ConfirmLoginCodeForm, RequestLoginCodeForm, SignupForm
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from django import forms
-from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest, HttpResponse
 
 from accounts.adapters.account import hides_accounts
@@ -17,7 +16,7 @@ from accounts.factor_forms import counted
 from accounts.models import Membership, User, Workspace
 from accounts.roles import Role
 from accounts.selectors.users import address_is_owned, owns_address, user_by_email
-from accounts.services.users import InvalidEmailError, normalise_email
+from accounts.services.users import InvalidEmailError, normalise_email, rehearse_registration
 from accounts.services.workspaces import InvalidWorkspaceNameError, clean_name
 
 if TYPE_CHECKING:  # Django's classes take their parameter in the eyes of the type checker only
@@ -41,7 +40,7 @@ class SignUpForm(SignupForm):  # type: ignore[misc]  # allauth has no types
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
         """Save the sign-up, or take as long as that would have taken."""
         if self.account_already_exists:
-            make_password(self.cleaned_data["password1"])
+            rehearse_registration(password=self.cleaned_data["password1"])
         return cast("tuple[User | None, HttpResponse | None]", super().try_save(request))
 
 

@@ -22,7 +22,7 @@ TRIES, SHORT_TRIES = 300, 8
 Z = 3.3
 DRAWS = 1000
 #: Browsers at once where answers wait for a step of half a second; what takes its time by computing is asked one by one.
-LANES, SHORT_LANES = 6, 4
+LANES = 4
 KINDS = ("known", "unknown")
 
 type Ask = Callable[[Connection, str, int], Awaitable[Answer]]
@@ -90,7 +90,7 @@ async def time_everything(
     installation: Installation, report: Report, addresses: Mapping[str, list[str]], *, short: bool
 ) -> None:
     """Time every form that takes an address. ``addresses``: one for each try and kind; and one more that is known."""
-    tries, lanes = (SHORT_TRIES, SHORT_LANES) if short else (TRIES, LANES)
+    tries = SHORT_TRIES if short else TRIES
     clock = Clock(installation, report, tries, many_addresses("198.51"), random.Random(report.seed))
     known = addresses["known"]
 
@@ -125,9 +125,9 @@ async def time_everything(
         return await clock.browser(connection).post("/signup", fields)
 
     await clock.time("wrong_password", give_wrong_password, status=200, lanes=1)
-    await clock.time("reset", ask_to_reset, status=302, lanes=lanes)
-    await clock.time("ask_for_code", ask_for_code, status=302, lanes=lanes)
-    await clock.time("wrong_code", give_wrong_code, status=200, lanes=lanes)
-    await clock.time("new_address", add_address, status=302, lanes=lanes)
-    await clock.time("sign_up", sign_up, status=302, lanes=lanes)
+    await clock.time("reset", ask_to_reset, status=302, lanes=LANES)
+    await clock.time("ask_for_code", ask_for_code, status=302, lanes=LANES)
+    await clock.time("wrong_code", give_wrong_code, status=200, lanes=LANES)
+    await clock.time("new_address", add_address, status=302, lanes=LANES)
+    await clock.time("sign_up", sign_up, status=302, lanes=LANES)
     await asyncio.sleep(0.05)  # let the loop see that the connections are closed

@@ -4,10 +4,12 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.models import User, Workspace
+from accounts.models import AuditEntry, User, Workspace
 from accounts.services.users import EmailTakenError
 from tests.accounts.signing import is_signed_in, link_in_last_mail, prove, proved
 from tests.factories import PASSWORD, Cast, make_user
@@ -210,6 +212,20 @@ def test_a_taken_address_looks_like_a_free_one_and_its_owner_is_told(client: Cli
     assert other.get("/accounts/confirm-email/").text.replace("free@", "dana@") == taken
     assert User.objects.count() == 2
     assert Workspace.objects.count() == 1
+
+
+def test_signing_up_with_a_taken_address_does_what_a_sign_up_does_and_leaves_nothing(client: Client) -> None:
+    make_user("dana@example.com")
+    rows = (User, Workspace, EmailAddress, AuditEntry)
+    before = [model.objects.count() for model in rows]
+    costs = []
+    for email in ("dana@example.com", "fresh@example.com"):
+        with CaptureQueriesContext(connection) as queries:
+            Client().post("/signup", {"email": email, "password1": PASSWORD})
+        costs.append(sum(query["sql"].startswith(("INSERT", "UPDATE")) for query in queries))
+        if email.startswith("dana"):
+            assert [model.objects.count() for model in rows] == before
+    assert abs(costs[0] - costs[1]) <= 1, costs
 
 
 def test_where_nothing_is_proved_a_taken_address_is_refused(client: Client, settings: Settings) -> None:
