@@ -15,7 +15,7 @@ from proofs.signin_browser import Browser, code_of_app, set_up_app
 from rig.installation import Installation
 
 #: Guesses of each kind, and how many browsers send them at once.
-GUESSES, SHORT_GUESSES, LANES = 1000, 30, 16
+GUESSES, SHORT_GUESSES, LANES = 1000, 15, 16
 #: The limits of docs/operations.md: how many, in how many seconds.
 FOR_ONE_ACCOUNT, FROM_ONE_ADDRESS, CODES_OF_A_MESSAGE = (5, 300), (10, 60), (10, 900)
 #: Tries of one code from a message.

@@ -17,7 +17,7 @@ from proofs.signin_browser import PASSWORD, Browser
 from proofs.signin_limits import Addresses, many_addresses
 from rig.installation import Installation
 
-TRIES, SHORT_TRIES = 300, 8
+TRIES, SHORT_TRIES = 300, 4
 #: Once in a thousand, chance alone is further off.
 Z = 3.3
 DRAWS = 1000

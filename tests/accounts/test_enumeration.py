@@ -103,7 +103,6 @@ def give_wrong_codes(count: int) -> Ask:
 FORMS: dict[str, tuple[Ask, int, int]] = {
     "sign in": (lambda client, a: client.post("/login", {"login": a, "password": "wrong"}), 0, 1),
     "sign in, empty": (lambda client, a: client.post("/login", {"login": a, "password": ""}), 0, 0),
-    "admin": (lambda client, a: client.post("/admin/login/", {"username": a, "password": "wrong"}), 0, 1),
     "sign up": (lambda client, a: client.post("/signup", {"email": a, "password1": PASSWORD}), 1, 1),
     "sign up, bad password": (lambda client, a: client.post("/signup", {"email": a, "password1": "1234"}), 0, 0),
     "sign up, its own name": (lambda client, a: client.post("/signup", {"email": a, "password1": a}), 0, 0),
