@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
+from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.timezone import localtime
@@ -81,4 +82,7 @@ def _row(line: AuditLine, *, zone: str) -> tuple[object, ...]:
 
 
 def _form(request: MemberRequest) -> AuditFilterForm:
-    return AuditFilterForm(request.GET, people=people_in_audit_log(request.workspace.pk))
+    form = AuditFilterForm(request.GET, people=people_in_audit_log(request.workspace.pk))
+    if form.has_error("person", "invalid_choice"):
+        raise Http404("This workspace's log knows no such person.")
+    return form

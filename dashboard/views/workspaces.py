@@ -135,6 +135,8 @@ def transfer(request: MemberRequest) -> HttpResponseBase:
     """Hand the workspace over to another member."""
     others = [member for member in members_of(request.workspace.pk) if member.pk != request.membership.pk]
     form = TransferForm(request.POST or None, workspace=request.workspace, members=others)
+    if form.has_error("member", "invalid_choice"):
+        raise Http404("This workspace has no such member.")
     if request.method == "POST" and form.is_valid():
         try:
             teams.transfer(request.workspace.pk, member_id=int(form.cleaned_data["member"]), by=request.user)
