@@ -58,7 +58,7 @@ def test_another_workspaces_id_is_a_404_on_the_site(
 
 def test_another_workspaces_id_is_a_404_in_the_management_api(cast: Cast) -> None:
     charlie = program(management_key(cast.other_workspace, cast.charlie))
-    prefix = ids_in(cast.workspace)["prefix"]
+    prefix = str(ids_in(cast.workspace)["prefix"])
     response = charlie.get(f"{BASE}/generations", {"key": prefix})
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
     # A user belongs to no workspace: who did nothing here is no line of the log here.
