@@ -74,7 +74,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def is_safe_url(self, url: str) -> bool:
         """Tell whether somebody may be sent on to a URL: to paths of this site only, never to a host, not even our own."""
-        return url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+        is_plain = url.isprintable() and "\\" not in url  # browsers read "\\" as "/", and leave control characters out
+        return is_plain and url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
     def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
         """Send the link that proves an address. Whose address it is already gets a note instead: the link could prove nothing."""

@@ -1,5 +1,8 @@
 """Signing in: where it leads, how often it may fail, and what it tells about who has an account."""
 
+import html
+import re
+
 import pytest
 from django.core import mail
 from django.core.cache import cache
@@ -7,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.services.users import deactivate_user
-from tests.accounts.signing import link_in_last_mail
+from tests.accounts.signing import code_in_last_mail, code_of_app, link_in_last_mail, proved, with_app
 from tests.factories import PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +75,21 @@ def test_the_session_gets_a_new_id_at_sign_in(client: Client) -> None:
         ("https://testserver.evil.example/", "/dashboard"),
         ("http://testserver/models", "/dashboard"),
         ("models", "/dashboard"),
+        ("///evil.example/", "/dashboard"),
+        ("\\\\evil.example/", "/dashboard"),
+        ("\\/evil.example/", "/dashboard"),
+        ("%2f%2fevil.example/", "/dashboard"),
+        ("/%2f%2fevil.example/", "/%2f%2fevil.example/"),
+        ("/\t/evil.example/", "/dashboard"),
+        ("\t//evil.example/", "/dashboard"),
+        ("/\n/evil.example/", "/dashboard"),
+        ("/models\r\nSet-Cookie: x=1", "/dashboard"),
+        ("/models\0", "/dashboard"),
+        ("\x01/models", "/dashboard"),
+        ("JaVaScRiPt:alert(1)", "/dashboard"),
+        ("data:text/html,x", "/dashboard"),
+        ("/@evil.example", "/@evil.example"),
+        ("", "/dashboard"),
         ("/%0d%0aSet-Cookie:x=1", "/%0d%0aSet-Cookie:x=1"),
     ],
 )
@@ -83,6 +101,40 @@ def test_next_leads_only_to_paths_of_this_site(client: Client, wanted: str, led_
     new = Client()
     new.post("/signup", {"email": "new@example.com", "password1": PASSWORD, "next": wanted})
     assert new.post(link_in_last_mail())["Location"] == led_to
+
+
+@pytest.mark.parametrize(
+    "wanted", ["//evil.example/", "/\\evil.example/", "https://evil.example/", "javascript:alert(1)"]
+)
+def test_every_other_door_leads_only_to_paths_of_this_site_too(wanted: str) -> None:
+    user = make_user("dana@example.com")
+    client = proved(user)
+    secret = with_app(client)
+    again = client.post("/accounts/reauthenticate/", {"password": PASSWORD, "next": wanted})
+    out = client.post("/accounts/logout/", {"next": wanted})
+    client.post("/login", {"login": user.email, "password": PASSWORD, "next": wanted})
+    second_step = client.post("/accounts/2fa/authenticate/", {"code": code_of_app(secret), "next": wanted})
+    by_code = Client()
+    asked = by_code.post("/accounts/login/code/", {"email": user.email, "next": wanted})
+    given = by_code.post("/accounts/login/code/confirm/", {"code": code_in_last_mail(), "next": wanted})
+    for answer in (again, out, second_step, asked, given):
+        assert answer.status_code == 302
+        assert "evil" not in answer["Location"]
+        assert answer["Location"].startswith("/")
+        assert "alert" not in answer["Location"]
+
+
+def test_the_way_to_an_invitation_goes_on_after_the_address_is_proved(client: Client) -> None:
+    way = "/invitations/abc?x=1&y=2"
+    page = client.get("/login", {"next": way}).text
+    sign_up = re.search(r'href="(/signup\?[^"]+)"', page)
+    assert sign_up
+    form = client.get(html.unescape(sign_up[1])).text
+    assert f'name="next" value="{html.escape(way)}"' in form
+    client.post("/signup", {"email": "new@example.com", "password1": PASSWORD, "next": way})
+    # In between they sign in once more, which sends the link again.
+    client.post("/login", {"login": "new@example.com", "password": PASSWORD, "next": way})
+    assert client.post(link_in_last_mail())["Location"] == way
 
 
 def test_somebody_signed_in_is_sent_on_safely(client: Client) -> None:

@@ -14,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from accounts.models import User, Workspace
 from rig.letterbox import letterbox
 from rig.oidc.server import OpenIDServer
-from tests.accounts.signing import code_in_last_mail, code_of_app
+from tests.accounts.signing import acts_of, code_in_last_mail, code_of_app
 from tests.browser.conftest import THEMES, WIDTHS, OpenPage, axe_violations, overflow_of
 from tests.browser.people import path_in_last_mail, prove, sign_in, sign_out
 from tests.factories import PASSWORD, fund, make_cast, make_user, make_workspace
@@ -196,6 +196,9 @@ def test_a_passkey_is_added_named_used_and_removed(open_page: OpenPage, named_si
     look(page)
     page.get_by_role("button", name="Remove it").click()
     expect(page.get_by_text("You have none yet.")).to_be_visible()
+    acts = acts_of(user)
+    for act in ("passkey_added", "passkey_removed", "recovery_codes_made"):
+        assert acts.count(f"account.{act}") == 1
 
 
 def test_a_provider_signs_in_and_a_refusal_there_is_told(open_page: OpenPage, settings: Settings) -> None:
