@@ -38,15 +38,17 @@ BUDGETS = {
 MEMBER_BUDGETS = {2: Budget(10**12, BudgetPeriod.WEEK), 3: Budget(10**12, BudgetPeriod.TOTAL)}
 
 
-def make_accounts(count: int) -> list[Account]:
-    """Make so many workspaces with a key each."""
+def make_accounts(count: int, *, with_budgets: bool = True) -> list[Account]:
+    """Make so many workspaces with a key each, and budgets of some keys and of some people."""
     owner = create_user("race@example.com", password="a-long-enough-password", verified=True)  # noqa: S106
     made = [create_workspace(f"race-{number}", owner=owner) for number in range(count)]
     keys = [
-        create_api_key(workspace=one, name="race", created_by=owner, budget=BUDGETS.get(number))
+        create_api_key(
+            workspace=one, name="race", created_by=owner, budget=BUDGETS.get(number) if with_budgets else None
+        )
         for number, one in enumerate(made)
     ]
-    for number, one in enumerate(made):
+    for number, one in enumerate(made if with_budgets else ()):
         set_member_budget(workspace_id=one.pk, user_id=owner.pk, budget=MEMBER_BUDGETS.get(number))
     return [Account(key.row.workspace_id, key.row.pk) for key in keys]
 

@@ -167,7 +167,7 @@ def main() -> int:
     parser.add_argument("--writers", type=int, required=True)
     parser.add_argument("--events", type=int, required=True)
     options = parser.parse_args()
-    accounts = make_accounts(options.writers)
+    accounts = make_accounts(options.writers, with_budgets=False)
     for one in accounts:
         ledger.grant(workspace_id=one.workspace_id, kind="paid", amount=CREDIT, source=f"proof:{one.workspace_id}")
     connection.close()

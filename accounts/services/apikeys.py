@@ -26,6 +26,7 @@ __all__ = [
     "InvalidApiKeyOptionError",
     "KeyPermissionError",
     "NewApiKey",
+    "check_maker",
     "create_api_key",
     "disable_api_key",
     "draw_secret",
@@ -89,7 +90,7 @@ def create_api_key(
         KeyPermissionError: the maker may not manage keys in this workspace.
     """
     if created_by is not None:
-        _check_maker(created_by, workspace=workspace)
+        check_maker(created_by, workspace=workspace)
     options = clean_options(
         name=name,
         expires_at=expires_at,
@@ -126,7 +127,8 @@ def draw_secret(write: Any, *, is_test: bool) -> NewApiKey:
     raise RuntimeError(f"No unused key prefix was found in {ATTEMPTS} attempts: the random source is broken.")
 
 
-def _check_maker(maker: User, *, workspace: Workspace) -> None:
+def check_maker(maker: User, *, workspace: Workspace) -> None:
+    """Raise KeyPermissionError unless a person may manage keys in a workspace now."""
     role = Membership.objects.filter(workspace=workspace, user=maker).values_list("role", flat=True).first()
     if role is None:
         raise KeyPermissionError(f"{maker.email} is not a member of {workspace.slug}.")

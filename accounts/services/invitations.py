@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max, Sum
 
 from accounts.models import Invitation, Membership, User, Workspace
 from accounts.roles import Role, may_give
@@ -69,7 +70,9 @@ def invite(workspace_id: int, *, email: str, role: Role, by: User) -> SentInvita
     row = Invitation.objects.filter(
         workspace=workspace, email=address, accepted_at__isnull=True, revoked_at__isnull=True
     ).first()
-    _check_pace(workspace, row)
+    if row is not None:  # it gets another role: who does that could take it back
+        _check_right(workspace, role=str(row.role), by=by)
+    _check_pace(workspace, address, is_new=row is None)
     if row is None:
         row = Invitation(workspace=workspace, email=address)
     sent = _renew(row, role=role, by=by)
@@ -88,7 +91,7 @@ def resend(workspace_id: int, *, invitation_id: int, by: User) -> SentInvitation
     row.refresh_from_db()
     if row.state not in {"open", "expired"}:
         raise InvitationError("This invitation is over. Invite the person again.")
-    _check_pace(workspace, row)
+    _check_pace(workspace, row.email, is_new=False)
     sent = _renew(row, role=Role(row.role), by=by)
     _record("member.invitation_resent", row, {"role": str(row.role)})
     return sent
@@ -185,16 +188,17 @@ def _unanswered(workspace_id: int, invitation_id: int) -> Invitation:
     return row
 
 
-def _check_pace(workspace: Workspace, row: Invitation | None) -> None:
+def _check_pace(workspace: Workspace, address: str, *, is_new: bool) -> None:
     """Keep the site from being used to write to strangers again and again. Exact: the workspace is locked."""
     now = clock.now()
-    if row is not None and row.pk is not None:
-        if row.sent_at > now - PAUSE:
-            raise InvitationError("A message went to this address a moment ago. Wait a minute before the next one.")
-        if row.sends >= MOST_SENDS:
-            raise InvitationError(
-                f"{MOST_SENDS} messages went to this address. Take the invitation back to start anew."
-            )
+    # Also of those that were taken back: else inviting anew would begin to count anew.
+    lately = Invitation.objects.filter(workspace=workspace, email=address, sent_at__gt=now - dt.timedelta(days=1))
+    newest, sends = lately.aggregate(newest=Max("sent_at"), sends=Sum("sends")).values()
+    if newest is not None and newest > now - PAUSE:
+        raise InvitationError("A message went to this address a moment ago. Wait a minute before the next one.")
+    if sends is not None and sends >= MOST_SENDS:
+        raise InvitationError(f"{MOST_SENDS} messages went to this address within a day. Write to it again tomorrow.")
+    if not is_new:
         return
     known = Invitation.objects.filter(workspace=workspace)
     if known.filter(accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now).count() >= MOST_OPEN:

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, ManagementKey, User
 from accounts.services.audit import record
 from accounts.services.workspaces import create_workspace
 from lumyx.lib import clock
@@ -130,10 +130,11 @@ def mark_email_verified(user: User) -> None:
 
 @transaction.atomic
 def deactivate_user(user: User) -> None:
-    """Shut a person out: no sign-in, and every API key that they made is revoked."""
+    """Shut a person out: no sign-in, and every API key and management key that they made is revoked."""
     user.is_active = False
     user.save(update_fields=["is_active"])
-    ApiKey.objects.filter(created_by=user, revoked_at__isnull=True).update(revoked_at=clock.now())
+    for keys in (ApiKey, ManagementKey):
+        keys.objects.filter(created_by=user, revoked_at__isnull=True).update(revoked_at=clock.now())
 
 
 def set_password(user: User, *, password: str) -> None:

@@ -162,11 +162,14 @@ class KeyRotationView(ManagementView):
 
         The old secret works for `overlap_minutes`, and not after.
         """
+        maker = self.bearer.key.created_by
         overlap = dt.timedelta(minutes=self.body(RotationBody)["overlap_minutes"])
 
         def act() -> Answer:
             return 200, with_secret(
-                act_on_key(lambda: rotate_api_key(workspace_id=self.workspace_id, prefix=prefix, overlap=overlap))
+                act_on_key(
+                    lambda: rotate_api_key(workspace_id=self.workspace_id, prefix=prefix, overlap=overlap, by=maker)
+                )
             )
 
         return self.change_once(act)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.budgets import Budget
-from accounts.roles import Permission, Role
+from accounts.roles import Permission, Role, role_allows
 from accounts.selectors.workspaces import members_of
 from accounts.services.members import MemberNotFoundError, NotAllowedError, change_budget
 from accounts.services.workspaces import OwnerIsFixedError, WorkspaceIsClosingError
@@ -79,7 +79,8 @@ class PeopleView(ManagementView):
 
     def shown(self, members: "list[Membership]") -> list[dict[str, Any]]:
         """Return members as JSON has them, with what is left of their budgets."""
-        budgets = budgets_of_members(self.workspace_id)
+        may_see = role_allows(self.bearer.role, Permission.MANAGE_MEMBERS)  # as on the page
+        budgets = budgets_of_members(self.workspace_id) if may_see else {}
         for member in members:
             member.budget_left = budgets.get(member.user_id)  # type: ignore[attr-defined]  # for the serializer alone
         return [as_json(MemberSerializer, member) for member in members]

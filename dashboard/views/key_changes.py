@@ -62,7 +62,9 @@ def rotate_key(request: MemberRequest, prefix: str) -> HttpResponseBase:
     models = listed_models()
     if form.is_bound and form.is_valid():
         try:
-            made = rotate_api_key(workspace_id=request.workspace.pk, prefix=prefix, overlap=form.length())
+            made = rotate_api_key(
+                workspace_id=request.workspace.pk, prefix=prefix, overlap=form.length(), by=request.user
+            )
         except ApiKeyStateError as error:
             form.add_error(None, str(error))
         else:

@@ -80,6 +80,11 @@ class UpstreamForm(UpstreamModelForm):
             self.add_error("credential", "The sandbox takes no credential.")
         if values.get("credential") and values.get("remove_credential"):
             self.add_error("remove_credential", "Give a new credential or remove the stored one, not both.")
+        moved = {"base_url", "protocol"} & set(self.changed_data)
+        is_kept = self.instance.pk and self.instance.credential and not values.get("remove_credential")
+        if moved and is_kept and not values.get("credential"):
+            # Else who may change an upstream could have the stored one sent to a server of theirs.
+            self.add_error("credential", "The stored one goes to no other address: give it again, or remove it.")
         return values
 
 

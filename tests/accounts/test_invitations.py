@@ -21,6 +21,7 @@ from accounts.services.invitations import (
 from accounts.services.members import NotAllowedError
 from accounts.services.users import InvalidEmailError
 from accounts.services.workspaces import WorkspaceIsClosingError, remove_member, set_member
+from lumyx.lib import clock
 from tests.accounts.test_members import at_once
 from tests.factories import Cast, make_cast, make_member, make_user
 
@@ -106,6 +107,7 @@ def test_what_is_taken_back_does_not_work(cast: Cast) -> None:
         accept(sent.token, user=nina)
     with pytest.raises(InvitationError, match="over"):
         resend(cast.workspace.pk, invitation_id=sent.row.pk, by=cast.alice)
+    Invitation.objects.update(sent_at=clock.now() - dt.timedelta(minutes=2))
     assert sent_to(cast).row.pk != sent.row.pk, "the person can be invited anew"
 
 
@@ -226,3 +228,24 @@ def test_an_invitation_that_is_taken_back_while_it_is_accepted_is_one_of_the_two
     assert is_member == isinstance(accepted, Membership)
     assert isinstance(revoked, Invitation) != is_member
     assert Invitation.objects.get().state == ("accepted" if is_member else "revoked")
+
+
+def test_taking_an_invitation_back_does_not_let_an_address_be_written_to_again_at_once(cast: Cast) -> None:
+    first = invite(cast.workspace.pk, email="nina@example.com", role=Role.VIEWER, by=cast.alice).row
+    revoke(cast.workspace.pk, invitation_id=first.pk, by=cast.alice)
+    with pytest.raises(InvitationError, match="Wait a minute"):
+        invite(cast.workspace.pk, email="nina@example.com", role=Role.VIEWER, by=cast.alice)
+    Invitation.objects.update(sent_at=clock.now() - dt.timedelta(minutes=2), sends=5)
+    with pytest.raises(InvitationError, match="within a day"):
+        invite(cast.workspace.pk, email="nina@example.com", role=Role.VIEWER, by=cast.alice)
+    Invitation.objects.update(sent_at=clock.now() - dt.timedelta(days=2))
+    assert invite(cast.workspace.pk, email="nina@example.com", role=Role.VIEWER, by=cast.alice).row.state == "open"
+
+
+def test_an_admin_does_not_change_an_invitation_to_more_than_they_are(cast: Cast) -> None:
+    admin = make_member(cast.workspace, Role.ADMIN)
+    row = invite(cast.workspace.pk, email="nina@example.com", role=Role.BILLING, by=cast.alice).row
+    Invitation.objects.update(sent_at=clock.now() - dt.timedelta(minutes=2))
+    with pytest.raises(NotAllowedError):
+        invite(cast.workspace.pk, email="nina@example.com", role=Role.VIEWER, by=admin)
+    assert Invitation.objects.get(pk=row.pk).role == Role.BILLING

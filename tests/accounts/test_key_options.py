@@ -8,11 +8,13 @@ from django.conf import settings
 
 from accounts.budgets import Budget, BudgetPeriod
 from accounts.models import ApiKey, AuditEntry, Membership
+from accounts.roles import Role
 from accounts.selectors.principals import principal_row
 from accounts.services.apikeys import (
     ApiKeyNotFoundError,
     ApiKeyStateError,
     InvalidApiKeyOptionError,
+    KeyPermissionError,
     NewApiKey,
     create_api_key,
     disable_api_key,
@@ -22,9 +24,10 @@ from accounts.services.apikeys import (
 from accounts.services.key_options import ADDRESSES_MAX, clean_addresses, clean_models
 from accounts.services.member_budgets import MemberNotFoundError, set_member_budget
 from accounts.services.rotation import end_old_secret, rotate_api_key
+from accounts.services.workspaces import remove_member
 from lumyx.lib import clock, crypto
 from lumyx.lib.redaction import redact
-from tests.factories import Cast, make_api_key
+from tests.factories import Cast, make_api_key, make_member
 
 pytestmark = pytest.mark.django_db
 DAY = dt.timedelta(days=1)
@@ -163,3 +166,22 @@ def test_the_state_names_the_final_reason_first(cast: Cast) -> None:
     assert row.state == "orphaned"
     row.revoked_at = clock.now()
     assert row.state == "revoked"
+
+
+def test_whoever_rotates_a_key_sees_its_secret_so_it_is_theirs_from_then_on(cast: Cast) -> None:
+    made = create_api_key(workspace=cast.workspace, name="k", created_by=cast.alice)
+    set_member_budget(
+        workspace_id=cast.workspace.pk, user_id=cast.bob.pk, budget=Budget(1_000_000_000, BudgetPeriod.DAY)
+    )
+    rotate_api_key(workspace_id=cast.workspace.pk, prefix=made.row.prefix, overlap=DAY, by=cast.bob)
+    row = ApiKey.objects.get(pk=made.row.pk)
+    assert (row.created_by, row.maker_has_budget) == (cast.bob, True)
+    remove_member(cast.workspace, user=cast.bob)
+    assert ApiKey.objects.get(pk=made.row.pk).state == "revoked"
+
+
+def test_who_may_not_manage_keys_rotates_none(cast: Cast) -> None:
+    made = make_api_key(cast.workspace)
+    for stranger in (cast.charlie, make_member(cast.workspace, Role.VIEWER)):
+        with pytest.raises(KeyPermissionError):
+            rotate_api_key(workspace_id=cast.workspace.pk, prefix=made.row.prefix, overlap=DAY, by=stranger)

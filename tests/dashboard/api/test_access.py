@@ -12,6 +12,7 @@ from accounts.models import ManagementKey
 from accounts.roles import Permission, Role, role_allows
 from accounts.services.apikeys import create_api_key
 from accounts.services.management_keys import revoke_management_key
+from accounts.services.users import activate_user, deactivate_user
 from accounts.services.workspaces import remove_member, set_member, suspend_workspace
 from dashboard.api.base import ManagementView
 from dashboard.api.routes import management_patterns
@@ -187,6 +188,13 @@ def test_a_maker_who_is_shut_out_or_deleted_leaves_no_key_that_works_behind(mana
     assert set(answers(program(key), managed).values()) == {(401, "revoked_api_key")}
     ManagementKey.objects.filter(pk=key.row.pk).update(created_by=None)
     assert set(answers(program(key), managed).values()) == {(401, "revoked_api_key")}
+
+
+def test_who_was_shut_out_and_let_in_again_makes_new_keys(managed: Managed) -> None:
+    deactivate_user(managed.cast.alice)
+    activate_user(managed.cast.alice)
+    response = managed.alice.get(f"{BASE}/workspace")
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "revoked_api_key")
 
 
 def test_no_secret_is_logged(managed: Managed, caplog: pytest.LogCaptureFixture) -> None:

@@ -134,3 +134,12 @@ def test_a_workspace_cannot_become_what_none_may_be(managed: Managed, body: dict
         body = {"slug": managed.cast.other_workspace.slug}
     answer = managed.alice.patch(f"{BASE}/workspace", body, content_type=JSON)
     assert (answer.status_code, answer.json()["error"]["type"]) == (status, "invalid_request_error")
+
+
+def test_budgets_of_members_are_shown_to_those_who_manage_them(managed: Managed) -> None:
+    path = f"{BASE}/members/{managed.cast.bob.pk}"
+    managed.alice.patch(path, {"budget": {"amount": "3", "period": "month"}}, content_type=JSON)
+    assert managed.alice.get(path).json()["budget"]["amount"] == "3"
+    viewer = program(key_of_role(managed.workspace, Role.VIEWER))
+    assert viewer.get(path).json()["budget"] is None
+    assert all(member["budget"] is None for member in viewer.get(f"{BASE}/members").json()["data"])
