@@ -21,9 +21,9 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 
+from accounts.adapters.account import is_path_of_this_site
 from accounts.models import User, Workspace
 from accounts.second_step import has_app, has_passed_second_factor, has_second_factor
 from accounts.services.audit import record
@@ -112,8 +112,7 @@ class OperatorSite(AdminSite):
     def _onward(self, request: HttpRequest) -> str:
         """Return the page of this site that was asked for, or the first of the admin."""
         onward = request.GET.get(REDIRECT_FIELD_NAME, "")
-        is_ours = onward.startswith("/") and url_has_allowed_host_and_scheme(onward, allowed_hosts=None)
-        return onward if is_ours else reverse("admin:index", current_app=self.name)
+        return onward if is_path_of_this_site(onward) else reverse("admin:index", current_app=self.name)
 
     def register(
         self,

@@ -16,6 +16,8 @@ class BudgetPeriod(StrEnum):
     TOTAL = "total"
 
 
+#: How often a budget is whole again, in words.
+PERIOD_WORDS = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 #: The first day of the one period that has no beginning.
 ALWAYS = dt.date(1970, 1, 1)
 

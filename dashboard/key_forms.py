@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
-from accounts.budgets import Budget, BudgetPeriod
+from accounts.budgets import PERIOD_WORDS, Budget, BudgetPeriod
 from accounts.services.key_options import ALL_OF_PROVIDER, PACE_MAX, InvalidApiKeyOptionError, clean_addresses
 from lumyx.lib import clock
 from lumyx.lib.money import MoneyError, nano_to_usd, usd_to_nano
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 #: The choice of an edit that leaves the expiry as it is.
 KEEP = "keep"
-PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
 
 class BudgetForm(forms.Form):
@@ -25,7 +24,7 @@ class BudgetForm(forms.Form):
 
     budget = forms.CharField(required=False, max_length=24, error_messages={"max_length": "Write US dollars, like 25."})
     period = forms.ChoiceField(
-        choices=[*PERIODS.items()], required=False, error_messages={"invalid_choice": "Choose one of the list."}
+        choices=[*PERIOD_WORDS.items()], required=False, error_messages={"invalid_choice": "Choose one of the list."}
     )
 
     def clean_budget(self) -> int | None:
@@ -57,8 +56,8 @@ def budget_initial(budget: Budget | None) -> dict[str, str]:
     }
 
 
-class KeyForm(BudgetForm):
-    """A key's name, when it ends, and its limits. ``key`` is the one that is edited; None: a new one."""
+class NamedKeyForm(forms.Form):
+    """The name of a key of either kind, and when it ends."""
 
     EXPIRY_DAYS: ClassVar[dict[str, str]] = {
         "": "Never",
@@ -75,6 +74,22 @@ class KeyForm(BudgetForm):
             "max_length": "Use at most 80 characters.",
         },
     )
+
+    def clean_name(self) -> str:
+        """Refuse line breaks and other control characters: names are shown in tables and logs."""
+        name: str = self.cleaned_data["name"]
+        if not name.isprintable():
+            raise forms.ValidationError("Use letters, digits, spaces and signs that can be seen.")
+        return name
+
+    def expires_in(self, days: str) -> dt.datetime | None:
+        """Return the moment that a choice of ``EXPIRY_DAYS`` stands for; None: never."""
+        return clock.now() + dt.timedelta(days=int(days)) if days else None
+
+
+class KeyForm(BudgetForm, NamedKeyForm):
+    """A key's name, when it ends, and its limits. ``key`` is the one that is edited; None: a new one."""
+
     expires = forms.ChoiceField(required=False, error_messages={"invalid_choice": "Choose one of the list."})
     is_test = forms.BooleanField(required=False)
     requests_per_minute = forms.IntegerField(
@@ -124,13 +139,6 @@ class KeyForm(BudgetForm):
         names = ("budget", "requests_per_minute", "allowed_models", "allowed_addresses")
         return any(self[name].value() or self[name].errors for name in names)
 
-    def clean_name(self) -> str:
-        """Refuse line breaks and other control characters: names are shown in tables and logs."""
-        name: str = self.cleaned_data["name"]
-        if not name.isprintable():
-            raise forms.ValidationError("Use letters, digits, spaces and signs that can be seen.")
-        return name
-
     def clean_allowed_addresses(self) -> list[str]:
         """Return networks in CIDR form, from lines or what stands between commas."""
         try:
@@ -154,7 +162,7 @@ class KeyForm(BudgetForm):
         days = self.cleaned_data["expires"]
         if days == KEEP and self.key is not None:
             return self.key.expires_at
-        return clock.now() + dt.timedelta(days=int(days)) if days else None
+        return self.expires_in(days)
 
 
 def _initial(key: "ApiKey") -> dict[str, Any]:

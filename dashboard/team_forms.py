@@ -123,9 +123,11 @@ class AuditFilterForm(forms.Form):
         """Return which lines to show. What is wrong in the address narrows nothing; the page names it."""
         values = self.cleaned_data if self.is_valid() else {}
         first, last = values.get("from"), values.get("to")
+        person = values.get("person")
         return AuditFilter(
-            group=values.get("group", ""),
-            person_id=int(values["person"]) if values.get("person") else None,
+            action=values.get("group", ""),
+            actor_kind="user" if person else "",
+            actor_id=int(person) if person else None,
             since=_midnight(first, zone) if first else None,
             until=_midnight(last + dt.timedelta(days=1), zone) if last and last < dt.date.max else None,
         )

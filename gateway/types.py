@@ -45,14 +45,13 @@ class Principal:
     disabled: bool = False
     #: Who made the key may not manage keys any more.
     orphaned: bool = False
+    #: The workspace is being deleted.
+    closing: bool = False
 
     @property
     def is_limited_to_models(self) -> bool:
         """Whether the key may call some models only."""
         return bool(self.allowed_models or self.allowed_prefixes)
-
-    #: The workspace is being deleted.
-    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

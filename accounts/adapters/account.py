@@ -74,8 +74,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def is_safe_url(self, url: str) -> bool:
         """Tell whether somebody may be sent on to a URL: to paths of this site only, never to a host, not even our own."""
-        is_plain = url.isprintable() and "\\" not in url  # browsers read "\\" as "/", and leave control characters out
-        return is_plain and url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+        return is_path_of_this_site(url)
 
     def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
         """Send the link that proves an address. Whose address it is already gets a note instead: the link could prove nothing."""
@@ -116,6 +115,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 def hides_accounts() -> bool:
     """Tell whether the site keeps from strangers which addresses have accounts; it cannot where nothing needs a proof."""
     return str(settings.ACCOUNT_EMAIL_VERIFICATION) == "mandatory"
+
+
+def is_path_of_this_site(url: str) -> bool:
+    """Tell whether a URL is a plain path: no host, nothing that a browser would read as one."""
+    is_plain = url.isprintable() and "\\" not in url  # browsers read "\\" as "/", and leave control characters out
+    return is_plain and url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
 
 def on_this_site(url: str) -> str:

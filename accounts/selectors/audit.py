@@ -17,10 +17,11 @@ BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which lines: of a group ("member"), by a person, from a moment on and before another."""
+    """Which lines: of an action ("member.joined") or a group ("member"), by an actor, from a moment on and before another."""
 
-    group: str = ""
-    person_id: int | None = None
+    action: str = ""
+    actor_kind: str = ""
+    actor_id: int | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
 
@@ -41,10 +42,13 @@ def audit_entries_of(workspace_id: int, chosen: AuditFilter, *, before: int | No
     rows = AuditEntry.objects.filter(workspace_id=workspace_id)
     if before is not None:
         rows = rows.filter(pk__lt=before)
-    if chosen.group:
-        rows = rows.filter(action__startswith=f"{chosen.group}.")
-    if chosen.person_id is not None:
-        rows = rows.filter(actor_kind="user", actor_id=chosen.person_id)
+    if chosen.action:
+        is_whole = "." in chosen.action
+        rows = rows.filter(action=chosen.action) if is_whole else rows.filter(action__startswith=f"{chosen.action}.")
+    if chosen.actor_kind:
+        rows = rows.filter(actor_kind=chosen.actor_kind)
+    if chosen.actor_id is not None:
+        rows = rows.filter(actor_id=chosen.actor_id)
     if chosen.since is not None:
         rows = rows.filter(at__gte=chosen.since)
     if chosen.until is not None:

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from accounts.budgets import Budget
 from accounts.models import ApiKey, Membership, User, Workspace
 from accounts.roles import Permission, role_allows
 from accounts.services import audit
 from accounts.services.key_options import MODELS_MAX, OPTIONS, InvalidApiKeyOptionError, clean_options, option_in_words
+from accounts.services.key_secrets import draw_secret
 from lumyx.lib import clock, crypto
 
 __all__ = [
@@ -29,15 +29,12 @@ __all__ = [
     "check_maker",
     "create_api_key",
     "disable_api_key",
-    "draw_secret",
     "enable_api_key",
     "locked_key",
     "revoke_api_key",
     "told",
     "update_api_key",
 ]
-
-ATTEMPTS = 5
 
 
 class KeyPermissionError(Exception):
@@ -100,31 +97,14 @@ def create_api_key(
         budget=budget,
     )
 
-    def insert(secret: str, columns: dict[str, Any]) -> ApiKey:
+    def insert(columns: dict[str, Any]) -> ApiKey:
         row = ApiKey.objects.create(workspace=workspace, created_by=created_by, is_test=is_test, **columns, **options)
         row.refresh_from_db(fields=["version", "maker_is_barred", "maker_has_budget"])
         chosen = {option: option_in_words(option, value) for option, value in options.items() if value}
         audit.record("api_key.created", **told(row), details={"test": is_test, **chosen})
         return row
 
-    return draw_secret(insert, is_test=is_test)
-
-
-def draw_secret(write: Any, *, is_test: bool) -> NewApiKey:
-    """Draw a secret and let ``write(secret, columns)`` put it into a row; anew where its prefix is taken."""
-    # The prefix is unique so that it can name the key: 62^8 of them, so a second attempt is all but unheard of.
-    for _ in range(ATTEMPTS):
-        secret = crypto.new_api_key(is_test=is_test)
-        prefix = crypto.shown_prefix(secret)
-        digest = crypto.api_key_digest(secret, pepper=settings.LUMYX_API_KEY_PEPPER)
-        try:
-            with transaction.atomic():
-                row = write(secret, {"digest": digest, "prefix": prefix, "last_four": secret[-4:]})
-                return NewApiKey(row=row, secret=secret)
-        except IntegrityError:
-            if not ApiKey.objects.filter(prefix=prefix).exists():
-                raise
-    raise RuntimeError(f"No unused key prefix was found in {ATTEMPTS} attempts: the random source is broken.")
+    return NewApiKey(*draw_secret(lambda: crypto.new_api_key(is_test=is_test), model=ApiKey, write=insert))
 
 
 def check_maker(maker: User, *, workspace: Workspace) -> None:

@@ -23,7 +23,8 @@ from accounts.services.workspaces import WorkspaceIsClosingError, locked_workspa
 from lumyx.lib import clock
 
 LIFETIME = dt.timedelta(days=7)
-#: Between two messages of an invitation, and how many it may have; how many of a workspace may be open, or be made in a day.
+#: Between two messages to an address; how many an invitation may have, and an address in a day; how many may be open, or be made
+#: in a day.
 PAUSE = dt.timedelta(minutes=1)
 MOST_SENDS, MOST_OPEN, MOST_A_DAY = 5, 50, 100
 
@@ -72,7 +73,7 @@ def invite(workspace_id: int, *, email: str, role: Role, by: User) -> SentInvita
     ).first()
     if row is not None:  # it gets another role: who does that could take it back
         _check_right(workspace, role=str(row.role), by=by)
-    _check_pace(workspace, address, is_new=row is None)
+    _check_pace(workspace, address, row)
     if row is None:
         row = Invitation(workspace=workspace, email=address)
     sent = _renew(row, role=role, by=by)
@@ -91,7 +92,7 @@ def resend(workspace_id: int, *, invitation_id: int, by: User) -> SentInvitation
     row.refresh_from_db()
     if row.state not in {"open", "expired"}:
         raise InvitationError("This invitation is over. Invite the person again.")
-    _check_pace(workspace, row.email, is_new=False)
+    _check_pace(workspace, row.email, row)
     sent = _renew(row, role=Role(row.role), by=by)
     _record("member.invitation_resent", row, {"role": str(row.role)})
     return sent
@@ -188,7 +189,7 @@ def _unanswered(workspace_id: int, invitation_id: int) -> Invitation:
     return row
 
 
-def _check_pace(workspace: Workspace, address: str, *, is_new: bool) -> None:
+def _check_pace(workspace: Workspace, address: str, row: Invitation | None) -> None:
     """Keep the site from being used to write to strangers again and again. Exact: the workspace is locked."""
     now = clock.now()
     # Also of those that were taken back: else inviting anew would begin to count anew.
@@ -198,7 +199,9 @@ def _check_pace(workspace: Workspace, address: str, *, is_new: bool) -> None:
         raise InvitationError("A message went to this address a moment ago. Wait a minute before the next one.")
     if sends is not None and sends >= MOST_SENDS:
         raise InvitationError(f"{MOST_SENDS} messages went to this address within a day. Write to it again tomorrow.")
-    if not is_new:
+    if row is not None:
+        if row.sends >= MOST_SENDS:
+            raise InvitationError(f"{MOST_SENDS} messages went out for this invitation. Take it back to start anew.")
         return
     known = Invitation.objects.filter(workspace=workspace)
     if known.filter(accepted_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now).count() >= MOST_OPEN:

@@ -2,26 +2,20 @@
 
 import datetime as dt
 from dataclasses import dataclass, field
+from typing import Any
 
-from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import ManagementKey, Membership, User, Workspace
 from accounts.roles import Permission, role_allows
 from accounts.services import audit
+from accounts.services.key_options import clean_expiry, clean_name
+from accounts.services.key_secrets import draw_secret
 from lumyx.lib import clock, crypto
 
-NAME_MAX_LENGTH = 80
-#: "lm-" and 8 characters of the secret: unique, and safe to show.
-SHOWN_LENGTH = 11
-ATTEMPTS = 5
 #: A newer time of use replaces the stored one only when it is later by this much.
 GRANULARITY = dt.timedelta(minutes=1)
-
-
-class InvalidManagementKeyError(ValueError):
-    """A name or expiry that a key cannot have; the message says what it may be."""
 
 
 class ManagementKeyPermissionError(Exception):
@@ -59,34 +53,25 @@ def create_management_key(
         expires_at: an aware time in the future; None: never.
 
     Raises:
-        InvalidManagementKeyError: name or expiry cannot be used.
+        InvalidApiKeyOptionError: name or expiry cannot be used.
         ManagementKeyPermissionError: the maker is no owner or admin of this workspace.
     """
     _check_maker(created_by, workspace=workspace)
-    name, expires_at = _clean_name(name), _clean_expiry(expires_at)
-    # The prefix is unique so that it can name the key: 62^8 of them, so a second attempt is all but unheard of.
-    for _ in range(ATTEMPTS):
-        secret = crypto.new_management_key()
-        prefix = secret[:SHOWN_LENGTH]
-        try:
-            with transaction.atomic():
-                row = ManagementKey.objects.create(
-                    workspace=workspace,
-                    created_by=created_by,
-                    name=name,
-                    digest=crypto.api_key_digest(secret, pepper=settings.LUMYX_API_KEY_PEPPER),
-                    prefix=prefix,
-                    last_four=secret[-4:],
-                    is_read_only=is_read_only,
-                    expires_at=expires_at,
-                )
-        except IntegrityError:
-            if not ManagementKey.objects.filter(prefix=prefix).exists():
-                raise
-            continue
-        _record("management_key.created", row)
-        return NewManagementKey(row=row, secret=secret)
-    raise RuntimeError(f"No unused key prefix was found in {ATTEMPTS} attempts: the random source is broken.")
+    name, expires_at = clean_name(name), clean_expiry(expires_at)
+
+    def insert(columns: dict[str, Any]) -> ManagementKey:
+        return ManagementKey.objects.create(
+            workspace=workspace,
+            created_by=created_by,
+            name=name,
+            is_read_only=is_read_only,
+            expires_at=expires_at,
+            **columns,
+        )
+
+    new = NewManagementKey(*draw_secret(crypto.new_management_key, model=ManagementKey, write=insert))
+    _record("management_key.created", new.row)
+    return new
 
 
 @transaction.atomic
@@ -124,25 +109,6 @@ def _check_maker(maker: User, *, workspace: Workspace) -> None:
         raise ManagementKeyPermissionError(f"{maker.email} is not a member of {workspace.slug}.")
     if not maker.is_active or not role_allows(role, Permission.MANAGE_MEMBERS):
         raise ManagementKeyPermissionError(f"The role {role} may not make management keys. Ask an owner or admin.")
-
-
-def _clean_name(name: str) -> str:
-    trimmed = name.strip()
-    if not trimmed or len(trimmed) > NAME_MAX_LENGTH or not trimmed.isprintable():
-        raise InvalidManagementKeyError(f"A key's name has 1 to {NAME_MAX_LENGTH} characters, all of them printable.")
-    return trimmed
-
-
-def _clean_expiry(expires_at: dt.datetime | None) -> dt.datetime | None:
-    if expires_at is None:
-        return None
-    try:
-        expires_at = clock.in_utc(expires_at)
-    except ValueError as error:
-        raise InvalidManagementKeyError(f"The expiry cannot be kept: {error}") from error
-    if expires_at <= clock.now():
-        raise InvalidManagementKeyError(f"The expiry {expires_at.isoformat()} is in the past.")
-    return expires_at
 
 
 def _record(action: str, row: ManagementKey) -> None:

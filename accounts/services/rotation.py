@@ -15,11 +15,11 @@ from accounts.services.apikeys import (
     InvalidApiKeyOptionError,
     NewApiKey,
     check_maker,
-    draw_secret,
     locked_key,
     told,
 )
-from lumyx.lib import clock
+from accounts.services.key_secrets import draw_secret
+from lumyx.lib import clock, crypto
 
 OVERLAP_MAX = dt.timedelta(days=30)
 
@@ -51,7 +51,7 @@ def rotate_api_key(*, workspace_id: int, prefix: str, overlap: dt.timedelta, by:
     ends_at = clock.now() + overlap
     old_digest, old_prefix = row.digest, row.prefix
 
-    def write(_secret: str, columns: dict[str, Any]) -> ApiKey:
+    def write(columns: dict[str, Any]) -> ApiKey:
         # Kept also without an overlap: who goes on using the old secret is told that it was rotated, and not that it is unknown.
         row.previous_digest, row.previous_prefix, row.previous_ends_at = old_digest, old_prefix, ends_at
         row.digest, row.prefix, row.last_four = columns["digest"], columns["prefix"], columns["last_four"]
@@ -63,7 +63,7 @@ def rotate_api_key(*, workspace_id: int, prefix: str, overlap: dt.timedelta, by:
         audit.record("api_key.rotated", **told(row), details=details)
         return row
 
-    return draw_secret(write, is_test=row.is_test)
+    return NewApiKey(*draw_secret(lambda: crypto.new_api_key(is_test=row.is_test), model=ApiKey, write=write))
 
 
 @transaction.atomic

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from django.db import connection
 
 from accounts.budgets import budget_of
-from billing.budgets import BudgetLimit, BudgetRow, BudgetState, key_limit, member_limit
+from billing.budgets import FIND_ROWS, BudgetLimit, BudgetRow, BudgetState, limits_in, member_limit
 from billing.types import BudgetLeft
 
 _OF_KEYS = """
-SELECT k.id, k.workspace_id, k.budget_nano, k.budget_period, m.user_id, m.budget_nano, m.budget_period
+SELECT k.workspace_id, k.id, k.budget_nano, k.budget_period, m.user_id, m.budget_nano, m.budget_period
 FROM accounts_apikey k
 LEFT JOIN accounts_membership m ON m.workspace_id = k.workspace_id AND m.user_id = k.created_by_id
 WHERE k.id = ANY (%s) AND (k.budget_nano IS NOT NULL OR m.budget_nano IS NOT NULL)
@@ -21,25 +21,12 @@ SELECT user_id, workspace_id, budget_nano, budget_period FROM accounts_membershi
 WHERE workspace_id = %s AND budget_nano IS NOT NULL
 """
 
-_USE = """
-SELECT r.position, b.id, b.held, b.spent
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::date[]) WITH ORDINALITY AS r (wallet_id, subject, period, start, position)
-JOIN billing_budgetuse b
-  ON b.wallet_id = r.wallet_id AND b.subject = r.subject AND b.period = r.period AND b.start = r.start
-"""
-
 
 def limits_of_keys(key_ids: Iterable[int]) -> dict[int, tuple[BudgetLimit, ...]]:
     """Return the budgets that keys are under, their own first; keys without one are absent."""
     with connection.cursor() as cursor:
         cursor.execute(_OF_KEYS, [list(key_ids)])
-        rows = cursor.fetchall()
-    found = {}
-    for key_id, workspace_id, amount, period, user_id, member_amount, member_period in rows:
-        own, members = budget_of(amount, period), budget_of(member_amount, member_period)
-        limits = [key_limit(workspace_id, key_id, own)] if own else []
-        found[key_id] = (*limits, *([member_limit(workspace_id, user_id, members)] if members else []))
-    return found
+        return {row[1]: limits_in(row) for row in cursor.fetchall()}
 
 
 def use_of(limits: Sequence[BudgetLimit], *, at: dt.datetime) -> dict[BudgetRow, BudgetState]:
@@ -49,7 +36,7 @@ def use_of(limits: Sequence[BudgetLimit], *, at: dt.datetime) -> dict[BudgetRow,
     if wanted:
         columns = [[getattr(row, name) for row in wanted] for name in ("wallet_id", "subject", "period", "start")]
         with connection.cursor() as cursor:
-            cursor.execute(_USE, columns)
+            cursor.execute(FIND_ROWS, columns)
             for position, *state in cursor.fetchall():
                 found[wanted[position - 1]] = BudgetState(*state)
     return found

@@ -9,21 +9,10 @@ from typing import Any
 
 from psycopg import Cursor
 
-from accounts.budgets import budget_of
-from billing.budgets import BudgetLimit, BudgetRow, BudgetState, key_limit, member_limit
+from billing.budgets import FIND_ROWS, BudgetLimit, BudgetRow, BudgetState
 from billing.services import ledger_sql as sql
 from billing.services.admission import BudgetChange
 from lumyx.lib.prepared import array
-
-
-def limits_in(columns: Sequence[Any]) -> tuple[BudgetLimit, ...]:
-    """Return the budgets in the last columns of ledger_sql.ADMISSION_FACTS, the key's first."""
-    workspace_id, key_id, key_amount, key_period, user_id, member_amount, member_period = columns
-    if key_amount is None and member_amount is None:
-        return ()
-    own, members = budget_of(key_amount, key_period), budget_of(member_amount, member_period)
-    limits = (key_limit(workspace_id, key_id, own),) if own else ()
-    return (*limits, member_limit(workspace_id, user_id, members)) if members else limits
 
 
 def rows_of(cursor: Cursor[Any], limits: Sequence[BudgetLimit], *, at: dt.datetime) -> dict[BudgetRow, BudgetState]:
@@ -40,7 +29,7 @@ def rows_of(cursor: Cursor[Any], limits: Sequence[BudgetLimit], *, at: dt.dateti
 
 
 def _find(cursor: Cursor[Any], wanted: Sequence[BudgetRow]) -> dict[BudgetRow, BudgetState]:
-    cursor.execute(sql.BUDGETS, _columns(wanted))
+    cursor.execute(FIND_ROWS, _columns(wanted))
     return {wanted[position - 1]: BudgetState(id, held, spent) for position, id, held, spent in cursor.fetchall()}
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import Cursor
 
+from billing.budgets import limits_in
 from billing.burn_down import GrantState
 from billing.services import ledger_sql as sql
 from billing.services.admission import AdmissionDesk, AdmissionFacts, HoldState, WalletState
-from billing.services.ledger_budgets import limits_in
 from billing.types import Admission, ExpiredHold
 from lumyx.lib.prepared import array
 

@@ -168,14 +168,6 @@ UPDATE billing_creditgrant SET expires_at = %s
 WHERE wallet_id = %s AND source = ANY(%s::text[]) AND kind IN ('vip', 'promo') AND (expires_at IS NULL OR expires_at > %s)
 """
 
-#: Rows of budgets that are there, each with its place among those that are asked for.
-BUDGETS = """
-SELECT r.position, b.id, b.held, b.spent
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::date[]) WITH ORDINALITY AS r (wallet_id, subject, period, start, position)
-JOIN billing_budgetuse b
-  ON b.wallet_id = r.wallet_id AND b.subject = r.subject AND b.period = r.period AND b.start = r.start
-"""
-
 #: The first in their periods. Their wallets are locked, so nobody else makes them.
 ADD_BUDGETS = """
 INSERT INTO billing_budgetuse (wallet_id, subject, period, start, held, spent)

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from accounts.audit_actions import ACTIONS
 from accounts.roles import Permission
-from accounts.selectors.audit_log import audit_entries
+from accounts.selectors.audit import AuditFilter, audit_entries_of
 from dashboard.api.base import ManagementView
 from dashboard.api.cursors import decode_cursor, row_id
 from dashboard.api.fields import LimitQuery, page_of
@@ -77,9 +77,9 @@ class AuditLogView(ManagementView):
         query = self.query(AuditQuery)
         limit = query.pop("limit")
         before = decode_cursor(query.pop("cursor", None), kind=CURSOR, readers=[row_id])
-        rows = audit_entries(self.workspace_id, limit=limit + 1, before=before[0] if before else None, **query)
+        rows = audit_entries_of(self.workspace_id, AuditFilter(**query), before=before[0] if before else None)
         return self.listed(
-            rows,
+            rows[: limit + 1],
             limit=limit,
             kind=CURSOR,
             place=lambda entry: [entry.pk],

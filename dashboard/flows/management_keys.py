@@ -23,7 +23,7 @@ def issue_management_key(
 ) -> NewManagementKey:
     """Make a management key in the name of a member; without one, of the workspace's owner.
 
-    Raises WorkspaceNotFoundError, ManagementKeyPermissionError, InvalidManagementKeyError.
+    Raises WorkspaceNotFoundError, ManagementKeyPermissionError, InvalidApiKeyOptionError.
     """
     workspace = workspace_named(slug)
     maker = workspace.owner if maker_email is None else user_by_email(maker_email)

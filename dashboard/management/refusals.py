@@ -8,7 +8,6 @@ from django.core.management.base import CommandError
 
 from accounts.services.apikeys import ApiKeyNotFoundError, ApiKeyStateError, InvalidApiKeyOptionError
 from accounts.services.management_keys import (
-    InvalidManagementKeyError,
     ManagementKeyNotFoundError,
     ManagementKeyPermissionError,
 )
@@ -33,7 +32,6 @@ REFUSALS = (
     InvalidApiKeyOptionError,
     InvalidCreditError,
     InvalidEmailError,
-    InvalidManagementKeyError,
     InvalidWorkspaceNameError,
     ManagementKeyNotFoundError,
     ManagementKeyPermissionError,

@@ -8,6 +8,7 @@ from accounts.roles import Permission
 from accounts.services.apikeys import (
     ApiKeyStateError,
     InvalidApiKeyOptionError,
+    KeyPermissionError,
     disable_api_key,
     enable_api_key,
     update_api_key,
@@ -65,7 +66,7 @@ def rotate_key(request: MemberRequest, prefix: str) -> HttpResponseBase:
             made = rotate_api_key(
                 workspace_id=request.workspace.pk, prefix=prefix, overlap=form.length(), by=request.user
             )
-        except ApiKeyStateError as error:
+        except (ApiKeyStateError, KeyPermissionError) as error:
             form.add_error(None, str(error))
         else:
             return secret_shown(request, made, models)

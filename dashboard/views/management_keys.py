@@ -8,8 +8,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.roles import Permission
 from accounts.selectors.management_keys import management_keys_of
+from accounts.services.key_options import InvalidApiKeyOptionError
 from accounts.services.management_keys import (
-    InvalidManagementKeyError,
     ManagementKeyPermissionError,
     NewManagementKey,
     create_management_key,
@@ -67,7 +67,7 @@ def _create(request: MemberRequest, form: CreateManagementKeyForm) -> NewManagem
             is_read_only=form.cleaned_data["access"] == "read",
             expires_at=form.expires_at(),
         )
-    except (InvalidManagementKeyError, ManagementKeyPermissionError) as error:
+    except (InvalidApiKeyOptionError, ManagementKeyPermissionError) as error:
         form.add_error(None, str(error))
         return None
 

@@ -1,5 +1,7 @@
 """The members page: who is here, as what; and a page for each member, where their role changes or they are removed."""
 
+from typing import TYPE_CHECKING
+
 from django.contrib import messages
 from django.http import Http404
 from django.http.response import HttpResponseBase
@@ -25,6 +27,9 @@ from dashboard.guards import MemberRequest, member_required
 from dashboard.key_forms import BudgetForm, budget_initial
 from dashboard.team_forms import MAX_ID, InviteForm, RoleForm
 
+if TYPE_CHECKING:
+    from accounts.models import Membership
+
 PAGE, MEMBER_PAGE = "dashboard/members.html", "dashboard/member.html"
 #: What a person is told in words; anything else is a fault.
 REFUSALS = (NotAllowedError, OwnerIsFixedError, WorkspaceIsClosingError)
@@ -48,12 +53,7 @@ def members_context(request: MemberRequest) -> dict[str, object]:
     return {
         # Each with whether the reader may change something about them: an owner may bound also themselves.
         "members": [
-            (
-                m,
-                role == Role.OWNER or (m.pk != request.membership.pk and may_give(role, m.role)),
-                budgets.get(m.user_id),
-            )
-            for m in members_of(workspace_id)
+            (member, _may_bound(request, member), budgets.get(member.user_id)) for member in members_of(workspace_id)
         ],
         "invitations": [(invitation, may_give(role, invitation.role)) for invitation in invitations],
         "may_manage": may_manage,
@@ -138,14 +138,24 @@ def _show(
     context = {
         "member": member,
         "form": form or RoleForm(roles=roles_given_by(role), initial={"role": member.role}),
-        "within_reach": member.pk != request.membership.pk and may_give(role, member.role),
+        "within_reach": _is_within_reach(request, member),
         "budget_form": budget_form or BudgetForm(initial=budget_initial(member.budget)),
         "budget_left": budgets_of_members(request.workspace.pk).get(member.user_id),
-        "may_bound": role == Role.OWNER or (member.pk != request.membership.pk and may_give(role, member.role)),
+        "may_bound": _may_bound(request, member),
         "is_self": member.pk == request.membership.pk,
         "problem": problem,
     }
     return render(request, MEMBER_PAGE, context, status=422 if problem or form or budget_form else 200)
+
+
+def _is_within_reach(request: MemberRequest, member: "Membership") -> bool:
+    """Tell whether the reader may change a member's role, or remove them."""
+    return member.pk != request.membership.pk and may_give(request.membership.role, str(member.role))
+
+
+def _may_bound(request: MemberRequest, member: "Membership") -> bool:
+    """Tell whether the reader may set a member's budget: an owner their own too."""
+    return request.membership.role == Role.OWNER or _is_within_reach(request, member)
 
 
 def _id(number: int) -> int:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from accounts.budgets import PERIOD_WORDS
 from billing.types import Admitted, BudgetLeft, Refusal
 from gateway.errors import DO_NOT_RETRY, ApiError
 from gateway.pipeline.authenticate import disabled, expired, orphaned, revoked, suspended
@@ -12,7 +13,6 @@ from lumyx.lib.money import nano_to_usd
 if TYPE_CHECKING:
     from gateway.pipeline.admit import Budget
 
-PERIODS = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 #: Whose budget it is, and where it is changed.
 OWNERS = {
     "key": ("this API key", "Raise it at /dashboard/api-keys"),
@@ -80,7 +80,7 @@ def _beyond(left: BudgetLeft, code: str, budget: "Budget") -> ApiError:
     whose, where = OWNERS[left.kind]
     have = max(0, left.left)
     parts = [
-        f"The budget of {whose} is ${nano_to_usd(left.amount)} {PERIODS[left.period]}, of which ${nano_to_usd(have)} is left."
+        f"The budget of {whose} is ${nano_to_usd(left.amount)} {PERIOD_WORDS[left.period]}, of which ${nano_to_usd(have)} is left."
     ]
     tokens = budget.affordable(have)
     if budget.asked is not None and tokens > 0:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from lumyx.lib.ids import base62
 
-API_KEY_PREFIX, TEST_API_KEY_PREFIX = "lx-", "lx-test-"
+API_KEY_PREFIX, TEST_API_KEY_PREFIX, MANAGEMENT_KEY_PREFIX = "lx-", "lx-test-", "lm-"
 #: Characters of base62 that 32 random bytes need (62^43 > 2^256), and that a CRC32 needs (62^6 > 2^32).
 SECRET_WIDTH, CHECKSUM_WIDTH = 43, 6
 API_KEY_LENGTH = len(API_KEY_PREFIX) + SECRET_WIDTH + CHECKSUM_WIDTH
@@ -60,17 +60,28 @@ def unseal(sealed: bytes, *, master: bytes, purpose: str, row: str) -> str:
 
 def new_api_key(*, is_test: bool = False) -> str:
     """Return a new API key: "lx-" or "lx-test-", 43 base62 characters of 32 random bytes, 6 of their CRC32."""
+    return _new_key(TEST_API_KEY_PREFIX if is_test else API_KEY_PREFIX)
+
+
+def new_management_key() -> str:
+    """Return a new management key: "lm-", and the same form as an API key's."""
+    return _new_key(MANAGEMENT_KEY_PREFIX)
+
+
+def _new_key(prefix: str) -> str:
     body = base62(int.from_bytes(secrets.token_bytes(32), "big"), width=SECRET_WIDTH)
-    return (TEST_API_KEY_PREFIX if is_test else API_KEY_PREFIX) + body + _checksum(body)
+    return prefix + body + _checksum(body)
 
 
 def shown_prefix(secret: str) -> str:
-    """Return the public part of an API key: "lx-" or "lx-test-", and 8 characters."""
+    """Return the public part of a key of either kind: its prefix, and 8 characters."""
     return secret[: len(_prefix_of(secret)) + SHOWN_WIDTH]
 
 
 def _prefix_of(secret: str) -> str:
-    return TEST_API_KEY_PREFIX if secret.startswith(TEST_API_KEY_PREFIX) else API_KEY_PREFIX
+    # The longer one first: each test key begins like an API key.
+    known = (TEST_API_KEY_PREFIX, API_KEY_PREFIX, MANAGEMENT_KEY_PREFIX)
+    return next((prefix for prefix in known if secret.startswith(prefix)), API_KEY_PREFIX)
 
 
 def _checksum(body: str) -> str:
@@ -78,8 +89,16 @@ def _checksum(body: str) -> str:
 
 
 def api_key_is_well_formed(secret: str) -> bool:
-    """Tell whether the form and checksum are right, so that a typo costs no look-up."""
-    prefix = _prefix_of(secret)
+    """Tell whether an API key's form and checksum are right, so that a typo costs no look-up."""
+    return _is_well_formed(secret, TEST_API_KEY_PREFIX if secret.startswith(TEST_API_KEY_PREFIX) else API_KEY_PREFIX)
+
+
+def management_key_is_well_formed(secret: str) -> bool:
+    """Tell the same of a management key."""
+    return _is_well_formed(secret, MANAGEMENT_KEY_PREFIX)
+
+
+def _is_well_formed(secret: str, prefix: str) -> bool:
     body = secret[len(prefix) :]
     if len(body) != SECRET_WIDTH + CHECKSUM_WIDTH or not secret.startswith(prefix) or not secret.isascii():
         return False
@@ -89,20 +108,3 @@ def api_key_is_well_formed(secret: str) -> bool:
 def api_key_digest(secret: str, *, pepper: bytes) -> bytes:
     """Return the HMAC-SHA-256 under which a key is stored and looked up (32 bytes)."""
     return hmac.digest(pepper, secret.encode(), "sha256")
-
-
-MANAGEMENT_KEY_PREFIX = "lm-"
-
-
-def new_management_key() -> str:
-    """Return a new management key: "lm-", and the same form as an API key's."""
-    body = base62(int.from_bytes(secrets.token_bytes(32), "big"), width=SECRET_WIDTH)
-    return MANAGEMENT_KEY_PREFIX + body + _checksum(body)
-
-
-def management_key_is_well_formed(secret: str) -> bool:
-    """Tell whether the form and checksum are right, so that a typo costs no look-up."""
-    body = secret.removeprefix(MANAGEMENT_KEY_PREFIX)
-    if len(body) != SECRET_WIDTH + CHECKSUM_WIDTH or len(body) == len(secret) or not secret.isascii():
-        return False
-    return body[-CHECKSUM_WIDTH:] == _checksum(body[:-CHECKSUM_WIDTH])

@@ -97,9 +97,9 @@ def test_the_log_is_narrowed_down(cast: Cast) -> None:
         rows = audit_entries_of(cast.workspace.pk, AuditFilter(**filters))  # type: ignore[arg-type]  # of any kind
         return [row.action for row in rows]
 
-    assert found(group="policy") == ["policy.accepted"]
-    assert found(person_id=cast.bob.pk) == ["policy.accepted"], "an operator's act is not the person's"
-    assert found(group="work") == [], "a group is a whole word"
+    assert found(action="policy") == ["policy.accepted"]
+    assert found(actor_kind="user", actor_id=cast.bob.pk) == ["policy.accepted"], "an operator's act is not the person's"
+    assert found(action="work") == [], "a group is a whole word"
     now = clock.now()
     assert found(until=now - dt.timedelta(days=1)) == []
     assert len(found(since=now - dt.timedelta(days=1))) == len(acts_of(cast.workspace))
