@@ -12,10 +12,12 @@ from accounts.views import (
     AddressesView,
     AppSetUpView,
     CodeView,
+    SessionsView,
     development_html,
     development_mail,
     development_message,
     end_session,
+    lead_to_account,
     leaving,
 )
 
@@ -33,6 +35,9 @@ urlpatterns = [
     path("accounts/password/reset/", paced(account.password_reset), name="account_reset_password"),
     path("accounts/login/code/confirm/", paced(CodeView.as_view()), name="account_confirm_login_code"),
     path("accounts/2fa/totp/activate/", AppSetUpView.as_view(), name="mfa_activate_totp"),
+    path("accounts/2fa/", lead_to_account, name="mfa_index"),
+    path("accounts/2fa/webauthn/", lead_to_account, name="mfa_list_webauthn"),
+    path("accounts/sessions/", SessionsView.as_view(), name="usersessions_list"),
     path("accounts/sessions/<int:session_id>/end", end_session, name="account_end_session"),
     path("accounts/google/login/", leaving(google.oauth2_login), name="google_login"),
     path("accounts/github/login/", leaving(github.oauth2_login), name="github_login"),

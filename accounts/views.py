@@ -11,6 +11,7 @@ from allauth.account.views import ConfirmLoginCodeView, EmailView
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.views import ActivateTOTPView
 from allauth.usersessions.adapter import get_adapter as get_sessions_adapter
+from allauth.usersessions.views import ListUserSessionsView
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
@@ -18,6 +19,7 @@ from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
 from django.utils.csp import CSP
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csp import csp_override
@@ -65,6 +67,23 @@ class AppSetUpView(ActivateTOTPView):  # type: ignore[misc]
         app = Authenticator.objects.get(user_id=self.request.user.pk, type=Authenticator.Type.TOTP)
         record_authentication(self.request, self.request.user, "mfa", id=app.pk, type=app.type)
         return response
+
+
+class SessionsView(ListUserSessionsView):  # type: ignore[misc]
+    """allauth's way to sign out everywhere else; what there is to see is on the account page."""
+
+    success_url = reverse_lazy("dashboard:account")
+
+    def get(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        """Lead to the list."""
+        return redirect("dashboard:account")
+
+
+@require_safe
+@login_required
+def lead_to_account(request: HttpRequest) -> HttpResponse:
+    """Lead to the account page, which shows what allauth's own would."""
+    return redirect("dashboard:account")
 
 
 def leaving(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

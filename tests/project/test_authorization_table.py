@@ -177,12 +177,12 @@ TABLE: dict[str, tuple[str, str]] = {
     ),
     "accounts/login/code/confirm/": ("moved", "moved"),
     # second factors, passkeys, sessions, providers
-    "accounts/2fa/": READS_SIGNED_IN,
+    "accounts/2fa/": (ELSEWHERE, "method"),
     "accounts/2fa/authenticate/": ("moved", "moved"),
     "accounts/2fa/reauthenticate/": (ELSEWHERE, ELSEWHERE),
     "accounts/2fa/totp/activate/": PROVED,
     "accounts/2fa/totp/deactivate/": (HAVE_NONE, HAVE_NONE),
-    "accounts/2fa/webauthn/": READS_SIGNED_IN,
+    "accounts/2fa/webauthn/": (ELSEWHERE, "method"),
     "accounts/2fa/webauthn/add/": PROVED,
     "accounts/2fa/webauthn/reauthenticate/": (ELSEWHERE, ELSEWHERE),
     "accounts/2fa/webauthn/keys/<int:pk>/remove/": PROVED,
@@ -191,7 +191,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "accounts/2fa/recovery-codes/": (HAVE_NONE, READS_SIGNED_IN[1]),
     "accounts/2fa/recovery-codes/generate/": PROVED,
     "accounts/2fa/recovery-codes/download/": (HAVE_NONE, HAVE_NONE),
-    "accounts/sessions/": (SIGNED_IN[0], ELSEWHERE),
+    "accounts/sessions/": (ELSEWHERE, ELSEWHERE),
     "accounts/sessions/<int:session_id>/end": (
         "method",
         "login hidden hidden hidden hidden hidden hidden hidden hidden",
