@@ -12,6 +12,8 @@ from accounts.models import AuditEntry, Invitation, User
 #: Who acted, where it was no person.
 ACTORS = {"operator": "An operator", "key": "A management key", "command": "An operator", "system": "The system"}
 DELETED = "Deleted user"
+#: What details are called that are kept under a column's name.
+LABELS = {"budget_nano": "budget", "budget_period": "period"}
 BATCH = 1000
 
 
@@ -114,12 +116,12 @@ def _details(entry: AuditEntry) -> str:
     details = entry.details
     if {"from", "to"} <= set(details):
         return f"{details['from']} → {details['to']}"
-    arrow = entry.action.endswith(".changed")
+    arrow = entry.action.endswith("changed")
     return ", ".join(f"{_words(key)}: {_value(value, arrow=arrow)}" for key, value in details.items() if value != "")
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ")
+    return LABELS.get(key, key.replace("_", " "))
 
 
 def _value(value: object, *, arrow: bool) -> str:

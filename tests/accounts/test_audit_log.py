@@ -5,12 +5,14 @@ import datetime as dt
 import pytest
 from django.test import Client
 
+from accounts.budgets import Budget, BudgetPeriod
 from accounts.models import AuditEntry, Membership, User, Workspace
 from accounts.roles import Role
 from accounts.selectors import audit as log
 from accounts.selectors.audit import AuditFilter, all_audit_lines, audit_entries_of, audit_lines
 from accounts.services.audit import record
 from accounts.services.invitations import invite
+from accounts.services.member_budgets import set_member_budget
 from accounts.services.policies import accept_policy
 from accounts.services.workspaces import remove_member, resume_workspace, set_member, suspend_workspace
 from billing.services import by_hand
@@ -87,6 +89,16 @@ def test_lines_are_in_words_with_people_as_they_are_called_now(cast: Cast) -> No
     assert line.target == "Deleted user"
 
 
+def test_a_budget_is_told_in_words_with_what_it_was_before(cast: Cast) -> None:
+    for budget in (Budget(25_000_000_000, BudgetPeriod.WEEK), None):
+        set_member_budget(workspace_id=cast.workspace.pk, user_id=cast.bob.pk, budget=budget)
+    lines = audit_lines(audit_entries_of(cast.workspace.pk, AuditFilter())[:2])
+    assert [line.details for line in lines] == [
+        "budget: $25 → none, period: week → none",
+        "budget: none → $25, period: none → week",
+    ]
+
+
 def test_the_log_is_narrowed_down(cast: Cast) -> None:
     with acting_as(lambda: Origin(kind="user", actor_id=cast.bob.pk)):
         accept_policy(cast.workspace.pk, policy="uncensored", accepted_by="operator")
@@ -98,7 +110,9 @@ def test_the_log_is_narrowed_down(cast: Cast) -> None:
         return [row.action for row in rows]
 
     assert found(action="policy") == ["policy.accepted"]
-    assert found(actor_kind="user", actor_id=cast.bob.pk) == ["policy.accepted"], "an operator's act is not the person's"
+    assert found(actor_kind="user", actor_id=cast.bob.pk) == ["policy.accepted"], (
+        "an operator's act is not the person's"
+    )
     assert found(action="work") == [], "a group is a whole word"
     now = clock.now()
     assert found(until=now - dt.timedelta(days=1)) == []
